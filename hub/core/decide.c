@@ -1,0 +1,190 @@
+/* The outcome of one event: a function of the state, the event's facts and accepted_at. The order of the checks is part
+ * of the protocol (PROTOCOL.md, "Reason codes"): every auditor must come to the same reason. */
+#include "hub/core/core_internal.h"
+
+uint8_t core_check_facts(const struct hub_core *core, const struct hub_event_facts *facts)
+{
+    const struct hub_parameters *parameters = &core->parameters;
+    if ((facts->flags & HUB_FACT_MALFORMED) != 0) {
+        return TRUC_MALFORMED;
+    }
+    if ((facts->flags & HUB_FACT_TOO_LARGE) != 0 || facts->size > parameters->event_bytes) {
+        return TRUC_TOO_LARGE;
+    }
+    if ((facts->flags & HUB_FACT_FOREIGN_SOURCE) != 0) {
+        return TRUC_NOT_GRANTED;
+    }
+    if (facts->time_us != HUB_TIME_NONE &&
+        facts->time_us > core->accepted_at_us + (int64_t)parameters->future_skew_s * CORE_SECOND_US) {
+        return TRUC_CLOCK_SKEW;
+    }
+    if (facts->expires_us != HUB_TIME_NONE && facts->expires_us <= core->accepted_at_us) {
+        return TRUC_EXPIRED;
+    }
+    return TRUC_ACCEPTED;
+}
+
+/* A seal was admitted when its key was good; a governance act before it in the journal, or in the seal itself, may have
+ * ended that. */
+static uint8_t check_sealer(const struct hub_core *core, const struct core_sealing *sealing)
+{
+    size_t at;
+    const struct hub_signing_key *key = core_key(core, sealing->input->seal.keyid, &at);
+    if (key == NULL || key->revoked_at_us != 0) {
+        return TRUC_KEY_REVOKED;
+    }
+    return sealing->sender->pub.suspended ? TRUC_SUSPENDED : TRUC_ACCEPTED;
+}
+
+static truc_error check_repeated(struct hub_core *core, const struct hub_event_facts *facts, struct truc_outcome *out)
+{
+    struct core_accepted before;
+    truc_error error = core_idempotency_find(core, facts->key, &before);
+    if (error != TRUC_OK) {
+        return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
+    }
+    if (memcmp(before.hash, facts->leaf_hash.bytes, sizeof before.hash) == 0) {
+        *out = (struct truc_outcome){TRUC_OUTCOME_DUPLICATE, before.sequence};
+    } else {
+        out->code = TRUC_ID_CONFLICT;
+    }
+    return TRUC_OK;
+}
+
+static truc_error post_all(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,
+                           const struct core_route *route, struct hub_effects *effects)
+{
+    const struct hub_event_facts *facts = &sealing->input->events[index];
+    struct core_post post = {.sequence = sealing->first_sequence + index,
+                             .cause = sealing->first_sequence + index,
+                             .leaf_index = sealing->leaf_index,
+                             .subject = facts->subject,
+                             .index = index,
+                             .size = facts->size,
+                             .expires_us = facts->expires_us};
+    truc_error error = TRUC_OK;
+    for (size_t i = 0; error == TRUC_OK && i < route->count; i++) {
+        post.grant = route->targets[i].grant;
+        error = core_inbox_post(core, core_agency(core, route->targets[i].agency), &post, effects);
+    }
+    return error;
+}
+
+/* Recalls from one named recipient or all of a group. *named: somebody is meant; *taken: from somebody it was taken. */
+static truc_error recall_from(struct hub_core *core, const struct core_agency *sender, struct truc_bytes recipient,
+                              uint64_t sequence, struct hub_effects *effects, bool *named, bool *taken)
+{
+    struct core_agency *agency = NULL;
+    const struct core_group *group = NULL;
+    if (recipient.size > 0 && recipient.data[0] == '@') {
+        uint32_t number = core_group_find(core, truc_bytes(recipient.data + 1, recipient.size - 1));
+        group = number == 0 ? NULL : &core->registry.groups[number - 1];
+    } else {
+        agency = core_agency_of(core, recipient);
+    }
+    for (size_t i = 0; i < (group != NULL ? group->count : agency != NULL); i++) {
+        struct core_agency *from = group != NULL ? core_agency(core, group->members[i]) : agency;
+        if (group != NULL && from == sender) {
+            continue;
+        }
+        *named = true;
+        if (sequence == 0) {
+            continue;
+        }
+        truc_error error = core_inbox_recall(core, from, sequence, effects);
+        if (error != TRUC_OK && error != TRUC_E_NOT_FOUND) {
+            return error;
+        }
+        *taken = *taken || error == TRUC_OK;
+    }
+    return TRUC_OK;
+}
+
+static truc_error recall(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,
+                         struct hub_effects *effects, uint8_t *reason)
+{
+    const struct hub_event_facts *facts = &sealing->input->events[index];
+    struct core_accepted event = {.sequence = 0};
+    struct truc_bytes one;
+    size_t at = 0, count = 0;
+    bool taken = false;
+    truc_error error = TRUC_OK;
+    /* First all names: an unknown one refuses the recall as a whole, before anything is taken. */
+    for (; error == TRUC_OK && truc_recipients_next(facts->recipients, &at, &one); count++) {
+        bool named = false;
+        error = recall_from(core, sealing->sender, one, 0, effects, &named, &taken);
+        if (error == TRUC_OK && !named) {
+            *reason = TRUC_NO_RECIPIENT;
+            return TRUC_OK;
+        }
+    }
+    if (error == TRUC_OK && count == 0) {
+        *reason = TRUC_NO_RECIPIENT;
+        return TRUC_OK;
+    }
+    if (error == TRUC_OK) {
+        error = core_idempotency_find(core, facts->recalled, &event);
+    }
+    at = 0;
+    for (unsigned i = 0; error == TRUC_OK && i < 64 && truc_recipients_next(facts->recipients, &at, &one); i++) {
+        bool named = false;
+        if ((facts->recall_in_flight >> i & 1) == 0) {
+            error = recall_from(core, sealing->sender, one, event.sequence, effects, &named, &taken);
+        }
+    }
+    *reason = taken ? TRUC_ACCEPTED : TRUC_ILLEGAL_TRANSITION;
+    return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
+}
+
+static truc_error decide_by_kind(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,
+                                 struct hub_effects *effects, uint8_t *reason)
+{
+    const struct hub_event_facts *facts = &sealing->input->events[index];
+    struct core_route route = {0};
+    truc_error error = TRUC_OK;
+    switch ((enum hub_event_kind)facts->kind) {
+    case HUB_EVENT_PLAIN:
+        error = core_route_plain(core, sealing->sender, facts->recipients, facts->type, &route);
+        break;
+    case HUB_EVENT_DELIVERY_RECEIPT:
+        error = core_route_receipt(core, sealing->sender, facts->recipients, &route);
+        break;
+    case HUB_EVENT_GOVERNANCE:
+        return core_govern(core, sealing, index, effects, reason);
+    case HUB_EVENT_RECALL:
+        return recall(core, sealing, index, effects, reason);
+    case HUB_EVENT_RESERVED:
+        *reason = TRUC_NOT_GRANTED;
+        return TRUC_OK;
+    default:
+        return TRUC_E_INVALID; /* no kind that a journal can hold */
+    }
+    *reason = route.reason;
+    return error == TRUC_OK && route.reason == 0 ? post_all(core, sealing, index, &route, effects) : error;
+}
+
+truc_error core_decide(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,
+                       struct hub_effects *effects, struct truc_outcome *out)
+{
+    const struct hub_event_facts *facts = &sealing->input->events[index];
+    *out = (struct truc_outcome){check_sealer(core, sealing), 0};
+    if (out->code == 0) {
+        out->code = core_check_facts(core, facts);
+    }
+    truc_error error = out->code == 0 ? check_repeated(core, facts, out) : TRUC_OK;
+    if (error != TRUC_OK || out->code != 0) {
+        return error;
+    }
+    if ((facts->flags & HUB_FACT_BLOB) != 0) {
+        out->code = TRUC_MISSING_BLOB;
+    } else if ((facts->flags & HUB_FACT_INVALID_PAYLOAD) != 0) {
+        out->code = TRUC_INVALID_PAYLOAD;
+    } else {
+        error = decide_by_kind(core, sealing, index, effects, &out->code);
+    }
+    if (error == TRUC_OK && out->code == TRUC_OUTCOME_ACCEPTED) {
+        /* Refused events are not remembered: mended, they may come again under the same id. */
+        error = core_idempotency_add(core, facts, sealing->first_sequence + index);
+    }
+    return error;
+}
