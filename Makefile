@@ -111,6 +111,11 @@ $(BUILD)/tests/unit/client/%: $(BUILD)/obj/tests/unit/client/%.o $(LIBTRUC) $(LI
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+# The command's own objects are no library: all but main go into its tests.
+$(BUILD)/tests/unit/admin/%: $(BUILD)/obj/tests/unit/admin/%.o $(filter-out %/main.o,$(call obj,$(ADMIN_C))) $(LIBTRUC) $(LIBSTORE) $(LIBCORE) $(LIBPROTO)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBNET) $(LIBSTORE) $(LIBCORE) $(LIBTRUC) $(LIBPROTO)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -124,11 +129,51 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBTRUC) $(LIBSTORE) $(LI
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# --- what people run -----------------------------------------------------------------------------------------------
+deps: ## install the Debian packages of deploy/deps that are missing
+	@deploy/install-deps
+
+demo: deps ## run four agencies over a hub that is killed in between (DATA=../shared/data: on real files)
+	@$(MAKE) --no-print-directory all
+	@deploy/demo/run --build $(BUILD) $(if $(DATA),--data $(DATA))
+
+check: deps check-layers ## build and run every test; the last line counts them
+	@$(MAKE) --no-print-directory -j2 all tests
+	@tests/run --build $(BUILD)
+
+check-asan: deps ## the suites under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory -j2 MODE=asan all tests
+	@tests/run --build build/asan --sanitizer asan
+
+check-tsan: deps ## the suites under ThreadSanitizer
+	@$(MAKE) --no-print-directory -j2 MODE=tsan all tests
+	@tests/run --build build/tsan --sanitizer tsan
+
+check-layers: ## fail where an include breaks the layers
+	@tests/check-layers
+
+check-format: ## fail where a file is not formatted (needs clang-format)
+	@clang-format --dry-run -Werror $(FORMATTED)
+
+format: ## format the sources (needs clang-format)
+	@clang-format -i $(FORMATTED)
+
+check-clang: ## build everything with clang: no warnings there either
+	@$(MAKE) --no-print-directory -j2 CC=clang BUILD=build/clang all tests
+
+bench: deps ## receipted and delivered events a second, beside this machine's own limits
+	@$(MAKE) --no-print-directory -j2 all benches
+	@tests/bench/run --build $(BUILD)
+
+tests: $(TESTS)
+benches: $(BENCHES)
+FORMATTED = $(wildcard include/truc/*.h proto/*.[ch] hub/*.[ch] hub/*/*.[ch] adapters/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] deploy/demo/*.[ch])
+
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 clean: ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help clean
+.PHONY: all help clean deps demo check check-asan check-tsan check-layers check-format check-clang format bench tests benches
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -6,7 +6,8 @@
  * goes on where it was; the hub's idempotency makes what was sent twice once.
  *
  * Threads: a client belongs to one thread; all its callbacks run inside truc_client_step() or truc_client_run() of that
- * thread. Two clients may live in two threads. A spool belongs to one client of one process at a time. */
+ * thread. Two clients may live in two threads. A spool belongs to one client of one process at a time.
+ * Inside a callback everything may be called but truc_client_step, _run, _sync and _free. */
 #ifndef TRUC_CLIENT_H
 #define TRUC_CLIENT_H
 
@@ -28,8 +29,9 @@ struct truc_client_config {
     const char *spool;              /* folder of the spool, made if missing (0700) */
     uint64_t spool_bytes;           /* its size at most; 0: 1 GiB */
     const char *software;           /* "name/version" */
-    bool spool_unsynced;            /* true: the spool is not synced at each submit; a power loss may then lose what was
-                                       not yet receipted. For replayable sources only. */
+    bool spool_unsynced;            /* true: the spool is committed once a second (and before every ack), not at each step;
+                                       a crash or a power loss may then lose what was not yet receipted, and events may be
+                                       sent before they are durable. It is never damaged. For replayable sources only. */
     uint32_t max_in_flight_seals;   /* 0: 4 */
     uint32_t receive_events;        /* credit kept open while receiving; 0: 1024 */
     uint64_t receive_bytes;         /* 0: 8 MiB */
@@ -87,14 +89,16 @@ struct truc_delivery {
 struct truc_client_callbacks {
     void *context;
     void (*on_state)(void *context, enum truc_client_state state, truc_error error, const char *text);
-    /* Every submitted event gets exactly one, in the life of its spool (an adapter that restarts gets those still owed). */
+    /* Every submitted event gets exactly one, in the life of its spool (an adapter that restarts gets those still owed);
+     * only a crash between the callback and the end of its step makes it come again, under the same ticket. */
     void (*on_receipt)(void *context, const struct truc_receipt *receipt);
     /* Answer with truc_client_ack, _nack or _reject, now or later. Never called again for an event that was acked
      * through this spool: redeliveries of those are answered by the client. */
     void (*on_delivery)(void *context, const struct truc_delivery *delivery);
     /* The hub made acks durable (for counting); may be NULL. */
     void (*on_settled)(void *context, uint64_t first_number, uint32_t count);
-    /* A lease was lost: the delivery comes again, an answer to the old one is void; may be NULL. */
+    /* A lease was lost: the delivery comes again, a nack or reject of the old one is void (TRUC_E_NOT_FOUND). An ack still
+     * counts: it is remembered, and the client answers the redelivery itself. May be NULL. */
     void (*on_stale)(void *context, uint64_t number);
 };
 
@@ -140,7 +144,8 @@ TRUC_MUST_USE truc_error truc_client_subscribe(struct truc_client *client, const
                                                bool remove);
 uint32_t truc_client_pending_subscriptions(const struct truc_client *client);
 
-/* Asks the hub for an event's evidence. The callback gets it verified, or a reason; once. */
+/* Asks the hub for an event's evidence. The callback gets it verified, or NULL with a reason (TRUC_BAD_SEAL: what the hub
+ * sent does not verify); once. Asked again on every new connection until it is answered. */
 typedef void (*truc_evidence_fn)(void *context, truc_reason reason, const struct truc_evidence *evidence);
 TRUC_MUST_USE truc_error truc_client_evidence(struct truc_client *client, uint64_t sequence, truc_evidence_fn on_evidence,
                                               void *context);

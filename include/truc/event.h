@@ -107,6 +107,13 @@ uint64_t truc_subject_hash(struct truc_bytes subject);
  * text that does not parse, binary and proto data (the encoded Any) go as "data_base64".
  * Errors: TRUC_E_MALFORMED with a sentence in `why` (may be NULL) that quotes no values; TRUC_E_NOMEM, TRUC_E_CRYPTO. */
 TRUC_MUST_USE truc_error truc_event_from_json(struct truc_bytes json, struct truc_buffer *out, char why[256]);
+/* What an event gets where the object does not have it (absent, or null); empty views: nothing, id and salt as above. The
+ * salt has TRUC_SALT_SIZE bytes. For adapters that must make the same bytes of the same text again. */
+struct truc_event_defaults {
+    struct truc_bytes id, source, type, recipients, salt;
+};
+TRUC_MUST_USE truc_error truc_event_from_json_with(struct truc_bytes json, const struct truc_event_defaults *defaults,
+                                                   struct truc_buffer *out, char why[256]);
 TRUC_MUST_USE truc_error truc_event_to_json(const struct truc_event *event, struct truc_buffer *out);
 
 /* RFC 3339, e.g. 2026-11-22T09:30:00.250000+07:00; an offset is required. Errors: TRUC_E_MALFORMED. */

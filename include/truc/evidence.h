@@ -21,7 +21,8 @@ struct truc_evidence {
 
 void truc_evidence_close(struct truc_evidence *evidence);
 TRUC_MUST_USE truc_error truc_evidence_encode(const struct truc_evidence *evidence, struct truc_buffer *out);
-/* Strict JSON (no key twice, no unknown key or format). On an error `out` holds nothing. Errors: TRUC_E_MALFORMED with a sentence in `why` (may be NULL). */
+/* Strict JSON (no key twice, no unknown key or format). On an error `out` holds nothing. Close it afterwards.
+ * Errors: TRUC_E_MALFORMED with a sentence in `why` (may be NULL); TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error truc_evidence_parse(struct truc_bytes text, struct truc_evidence *out, char why[256]);
 
 /* What verification found, for telling. */
@@ -35,7 +36,8 @@ struct truc_evidence_facts {
 };
 
 /* The whole chain: event under the seal's root, seal signature by `agency_key`, seal digest in the leaf, leaf under the
- * checkpoint, checkpoint by `note_key`, origin equal everywhere, source of the sender. `why` (may be NULL) gets a sentence.
+ * checkpoint, checkpoint by `note_key`, origin equal everywhere, source of the sender. `why` (may be NULL) gets a
+ * sentence.
  * An event that the leaf says was refused may be unreadable (then facts.event is as for an erased one) or of a foreign
  * source: that it is so, and was refused, is what the file proves.
  * Errors: TRUC_E_BAD_PROOF, TRUC_E_BAD_SIGNATURE, TRUC_E_UNKNOWN_KEY, TRUC_E_MALFORMED. */

@@ -65,8 +65,9 @@ void truc_arena_free(struct truc_arena **arena);
 void truc_arena_reset(struct truc_arena *arena);
 /* Zeroed room for what is decoded beside an unpacked message; lives until reset. NULL beyond the limit or without memory. */
 void *truc_arena_alloc(struct truc_arena *arena, size_t size);
-/* Unpacks into the arena; the result lives until reset. Strings are UTF-8 without NUL, a singular field comes once, varints
- * are in their shortest form; unknown fields are passed over. Errors: TRUC_E_MALFORMED, TRUC_E_TOO_LARGE (arena limit), TRUC_E_NOMEM. */
+/* Unpacks into the arena; the result lives until reset. Strings are UTF-8 without NUL, a singular field comes once,
+ * varints are in their shortest form; unknown fields are passed over.
+ * Errors: TRUC_E_MALFORMED, TRUC_E_TOO_LARGE (arena limit), TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error truc_unpack(struct truc_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                                      struct truc_bytes bytes, ProtobufCMessage **out);
 

@@ -38,7 +38,8 @@ struct truc_envelope {
 };
 
 /* Strict: one signature, our payloadType, every field of the seal present and in range, keyid of the signature equal to
- * that of the seal or absent. Errors: TRUC_E_MALFORMED, TRUC_E_TOO_LARGE. */
+ * that of the seal or absent. Errors: TRUC_E_MALFORMED; TRUC_E_TOO_LARGE (envelope, or count over 1024: then *out is
+ * filled all the same, so that a refusal can name the seal). */
 TRUC_MUST_USE truc_error truc_envelope_parse(struct truc_bytes envelope, struct truc_envelope *out);
 /* TRUC_E_UNKNOWN_KEY where the key's id is not the seal's; TRUC_E_BAD_SIGNATURE. */
 TRUC_MUST_USE truc_error truc_envelope_verify(const struct truc_envelope *envelope, const struct truc_key *key);
