@@ -1,0 +1,27 @@
+/* The state environment: the core's map on disk, committed in large batches behind the journal, with `applied`. Can be
+ * deleted at any time: it is made again from the journal. */
+#ifndef HUB_STORE_STATE_H
+#define HUB_STORE_STATE_H
+
+#include "hub/core/core.h"
+
+struct hub_state;
+
+/* `folder`/state.mdb. Errors: as hub_journal_open. */
+TRUC_MUST_USE truc_error hub_state_open(const char *folder, uint64_t map_bytes, bool create, bool read_only,
+                                        struct hub_state **out, char why[256]);
+void hub_state_close(struct hub_state **state);
+/* The port for hub_core_new; one thread (the loop) uses it. It reads one snapshot until refreshed. */
+struct hub_port hub_state_port(struct hub_state *state);
+/* Moves the port to the newest commit. Borrowed values die. */
+TRUC_MUST_USE truc_error hub_state_refresh(struct hub_state *state);
+/* Commits and syncs; another thread than the port's may call it, one at a time. Errors: TRUC_E_FULL (nothing changed; try
+ * again), others are fatal. */
+TRUC_MUST_USE truc_error hub_state_commit(struct hub_state *state, const struct hub_dirty *dirty);
+/* Small facts of the shell that are not the core's: name to value, in an own table ("newest checkpoint"). Written with the
+ * next commit. */
+TRUC_MUST_USE truc_error hub_state_note(struct hub_state *state, const char *name, struct truc_bytes value);
+TRUC_MUST_USE truc_error hub_state_noted(struct hub_state *state, const char *name, struct truc_buffer *out);
+uint64_t hub_state_used_bytes(const struct hub_state *state);
+
+#endif

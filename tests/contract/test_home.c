@@ -1,0 +1,271 @@
+/* A new home: complete, private, and its log begins with a genesis that the core accepts. */
+#include "tests/contract/fixture.h"
+
+#include "hub/core/core.h"
+#include "hub/store/home.h"
+#include "truc/event.h"
+
+#define ORIGIN "gov.example/truc"
+
+struct world {
+    char *folder, *home;
+    struct truc_buffer why;
+};
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    world->folder = folder_new();
+    world->home = path_in(world->folder, "home");
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+    folder_free(world->folder);
+    free(world->home);
+    truc_buffer_close(&world->why);
+    free(world);
+    return 0;
+}
+
+static void make(struct world *world)
+{
+    truc_error error = hub_home_make(world->home, ORIGIN, "tcp://127.0.0.1:0", SOME_TIME, &world->why);
+    if (error != TRUC_OK && world->why.size > 0) {
+        print_message("%.*s\n", (int)world->why.size, (const char *)world->why.data);
+    }
+    assert_ok(error);
+}
+
+static int entries, open_entries;
+
+static int look(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)path;
+    (void)kind;
+    (void)walk;
+    entries++;
+    open_entries += (status->st_mode & 077) != 0 || (S_ISDIR(status->st_mode) && (status->st_mode & 0777) != 0700);
+    return 0;
+}
+
+static void a_home_is_private_whatever_the_umask(void **state)
+{
+    static const mode_t masks[] = {0, 0277};
+    struct world *world = *state;
+    for (size_t i = 0; i < 2; i++) {
+        mode_t before = umask(masks[i]);
+        make(world);
+        (void)umask(before);
+        entries = open_entries = 0;
+        assert_int_equal(nftw(world->home, look, 16, FTW_PHYS), 0);
+        assert_true(entries >= 24);
+        assert_int_equal(open_entries, 0);
+        assert_int_equal(nftw(world->home, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    }
+}
+
+static void what_was_made_can_be_opened(void **state)
+{
+    struct world *world = *state;
+    struct hub_home home;
+    uint8_t raw[32];
+    make(world);
+    assert_ok(hub_home_open(world->home, &home, &world->why));
+    assert_string_equal(home.settings.listen, "tcp://127.0.0.1:0");
+    assert_true(home.settings.journal_bytes == INT64_C(16) << 30 && home.settings.lease_ms == 60000);
+    assert_int_equal(truc_key_algorithm(home.note_key), TRUC_ALGORITHM_ED25519);
+    assert_ok(truc_z85_decode(truc_bytes_of(home.transport_public), raw, sizeof raw));
+    assert_ok(truc_z85_decode(truc_bytes_of(home.transport_secret), raw, sizeof raw));
+    hub_home_close(&home);
+    assert_int_equal(world->why.size, 0);
+}
+
+static void nothing_that_is_there_is_overwritten(void **state)
+{
+    struct world *world = *state;
+    struct truc_buffer before = {0}, after = {0};
+    char *note = path_in(world->home, "hub/note.pem");
+    make(world);
+    assert_ok(truc_file_read(note, 4096, &before));
+    assert_int_equal(hub_home_make(world->home, ORIGIN, "tcp://127.0.0.1:0", SOME_TIME, &world->why), TRUC_E_EXISTS);
+    assert_ok(truc_file_read(note, 4096, &after));
+    assert_true(truc_bytes_equal(truc_buffer_view(&before), truc_buffer_view(&after)));
+    truc_buffer_close(&before);
+    truc_buffer_close(&after);
+    free(note);
+}
+
+static void a_home_that_cannot_be_made_leaves_nothing_behind(void **state)
+{
+    struct world *world = *state;
+    char *inside = path_in(world->home, "no/such/folder");
+    static const char *const origins[] = {"", "with space", "a+b", "a\nb", "\xc3\xa9"};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(hub_home_make(world->home, origins[i], "tcp://127.0.0.1:0", SOME_TIME, &world->why),
+                         TRUC_E_INVALID);
+    }
+    assert_int_equal(hub_home_make(world->home, ORIGIN, "127.0.0.1", SOME_TIME, &world->why), TRUC_E_INVALID);
+    assert_int_equal(hub_home_make(inside, ORIGIN, "tcp://127.0.0.1:0", SOME_TIME, &world->why), TRUC_E_IO);
+    assert_true(world->why.size > 0);
+    assert_int_equal(rmdir(world->folder), 0); /* only an empty folder can be removed */
+    assert_int_equal(mkdir(world->folder, 0700), 0);
+    free(inside);
+}
+
+static void a_home_that_others_can_read_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct hub_home home;
+    char *note = path_in(world->home, "hub/note.pem");
+    make(world);
+    assert_int_equal(chmod(world->home, 0750), 0);
+    assert_int_equal(chmod(note, 0644), 0);
+    assert_int_equal(hub_home_open(world->home, &home, &world->why), TRUC_E_CONFIG);
+    assert_ok(truc_buffer_printf(&world->why, "%s", ""));
+    assert_non_null(strstr((const char *)world->why.data, "home: others can read"));
+    assert_non_null(strstr((const char *)world->why.data, "note.pem: others can read"));
+    free(note);
+}
+
+static void every_wrong_setting_is_said(void **state)
+{
+    struct world *world = *state;
+    struct hub_settings settings;
+    static const char text[] = "listen: udp://x\nlog_level: loud\nstorage:\n  jurnal: 3\n";
+    static const char levels[] = "listen: udp://x\nlog_level: loud\n";
+    assert_int_equal(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why), TRUC_E_CONFIG);
+    assert_non_null(strstr((const char *)world->why.data, "storage.jurnal"));
+    truc_buffer_clear(&world->why);
+    assert_int_equal(hub_settings_read("hub.yaml", truc_bytes_of(levels), &settings, &world->why), TRUC_E_CONFIG);
+    assert_non_null(strstr((const char *)world->why.data, "listen"));
+    assert_non_null(strstr((const char *)world->why.data, "log_level"));
+}
+
+/* ---- genesis
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static truc_error empty_get(void *context, struct truc_bytes key, struct truc_bytes *value)
+{
+    (void)context;
+    (void)key;
+    (void)value;
+    return TRUC_E_NOT_FOUND;
+}
+
+static truc_error empty_scan(void *context, struct truc_bytes prefix,
+                             truc_error (*each)(void *each_context, struct truc_bytes key, struct truc_bytes value),
+                             void *each_context)
+{
+    (void)context;
+    (void)prefix;
+    (void)each;
+    (void)each_context;
+    return TRUC_OK;
+}
+
+static void check_registry(struct world *world, struct hub_core *core)
+{
+    struct truc_note_verifier verifier;
+    struct truc_key *key;
+    const struct hub_agency *admin = hub_core_agency(core, truc_bytes_of("TRUC.ADMIN.2"));
+    assert_non_null(admin);
+    assert_int_equal(admin->role, HUB_ROLE_ADMINISTRATOR);
+    assert_int_equal(hub_core_agency_count(core), 2);
+    assert_int_equal(hub_core_transport_count(core), 2);
+    assert_string_equal(hub_core_origin(core), ORIGIN);
+    assert_true(hub_core_tree_size(core) == 1);
+    assert_ok(truc_note_verifier_parse(truc_bytes_of(hub_core_note_key(core)), &verifier));
+    truc_note_verifier_close(&verifier);
+    for (int i = 1; i <= 2; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "admin-%d/sign.pem", i);
+        char *path = path_in(world->home, name);
+        assert_ok(truc_key_load(path, &key));
+        assert_non_null(hub_core_key(core, truc_key_id(key)));
+        truc_key_free(&key);
+        free(path);
+    }
+}
+
+static void the_first_row_is_a_genesis_that_the_core_accepts(void **state)
+{
+    static const struct hub_port empty = {NULL, empty_get, empty_scan};
+    struct world *world = *state;
+    char *data = path_in(world->home, "data"), *slots_path = path_in(data, "keys.slots"), why[256];
+    char *pem = path_in(world->home, "admin-1/sign.pem");
+    struct hub_journal *journal;
+    struct hub_slots *slots;
+    struct hub_journal_reader *rows;
+    struct hub_row_reader *reader;
+    struct hub_row_header header;
+    struct hub_input input;
+    struct hub_core *core;
+    struct hub_effects effects = {0};
+    struct truc_aead *aead;
+    struct truc_buffer content = {0};
+    struct truc_envelope envelope;
+    struct truc_event event;
+    struct truc_key *key;
+    struct truc_bytes row;
+    make(world);
+    assert_ok(hub_journal_open(data, 64u << 20, false, false, &journal, why));
+    assert_ok(hub_slots_open(slots_path, false, false, &slots));
+    assert_ok(hub_journal_reader_new(journal, &rows));
+    assert_ok(hub_row_reader_new(&reader));
+    assert_ok(truc_aead_new(&aead));
+    assert_true(hub_journal_rows(journal) == 1);
+    assert_ok(hub_journal_get(rows, 0, &row));
+    assert_ok(hub_row_reader_start(reader, row, true, &header));
+    assert_true(header.accepted_at_us == SOME_TIME && header.inputs == 1);
+    assert_ok(hub_row_reader_next(reader, &input));
+
+    assert_ok(hub_core_new(&empty, &core));
+    assert_ok(hub_core_begin_row(core, 0, header.accepted_at_us));
+    assert_ok(hub_core_apply(core, &input, &effects));
+    assert_ok(hub_core_end_row(core, &effects));
+    check_registry(world, core);
+
+    /* And the seal is a real one: signature, root, event. */
+    assert_ok(truc_key_load(pem, &key));
+    assert_ok(truc_envelope_parse(input.u.seal.envelope, &envelope));
+    assert_ok(truc_envelope_verify(&envelope, key));
+    assert_ok(hub_row_reader_content(reader, 0, aead, slots, &content));
+    struct truc_hash leaf, root;
+    truc_leaf_hash(&leaf, truc_buffer_view(&content));
+    truc_merkle_root(&leaf, 1, &root);
+    assert_memory_equal(root.bytes, envelope.seal.root.bytes, TRUC_HASH_SIZE);
+    assert_ok(truc_event_parse(truc_buffer_view(&content), &event));
+    assert_true(truc_bytes_equal(event.source, truc_bytes_of("urn:truc:TRUC.ADMIN.1")));
+
+    truc_buffer_close(&content);
+    truc_key_free(&key);
+    hub_effects_close(&effects);
+    hub_core_free(&core);
+    truc_aead_free(&aead);
+    hub_row_reader_free(&reader);
+    hub_journal_reader_free(&rows);
+    hub_slots_close(&slots);
+    hub_journal_close(&journal);
+    free(pem);
+    free(slots_path);
+    free(data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_home_is_private_whatever_the_umask, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_made_can_be_opened, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_that_is_there_is_overwritten, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_home_that_cannot_be_made_leaves_nothing_behind, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_home_that_others_can_read_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_wrong_setting_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_first_row_is_a_genesis_that_the_core_accepts, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
