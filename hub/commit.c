@@ -1,0 +1,398 @@
+/* The group commit, seen from the loop: the commit that is being built goes to the writer as soon as that is free; what it
+ * persisted is applied, put under a checkpoint, and only then answered. */
+#include "hub/hub.h"
+
+#define FLUSH_BYTES (16u << 20)
+#define FLUSH_MS 1000
+
+struct hub_commit *hub_commit_new(void)
+{
+    return calloc(1, sizeof(struct hub_commit));
+}
+
+void hub_commit_free(struct hub_commit **commit_in)
+{
+    struct hub_commit *commit = *commit_in;
+
+    *commit_in = NULL;
+    if (!commit)
+        return;
+    for (size_t i = 0; i < commit->count; i++)
+        hub_submission_release(commit->submissions[i]);
+    for (size_t i = 0; i < commit->ack_count; i++)
+        hub_ranges_close(&commit->acks[i].ranges);
+    for (size_t i = 0; i < commit->settle_count; i++)
+        free(commit->settles[i].subscription);
+    for (size_t i = 0; i < commit->block_count; i++)
+        free(commit->blocks[i]);
+    free(commit->items);
+    free(commit->submissions);
+    free(commit->acks);
+    free(commit->settles);
+    free(commit->blocks);
+    free(commit);
+}
+
+struct hub_row_item *hub_commit_add(struct hub_commit *commit, struct hub_submission *submission)
+{
+    if (commit->count == commit->capacity) {
+        size_t capacity = commit->capacity ? commit->capacity * 2 : 64;
+        struct hub_row_item *items = realloc(commit->items, capacity * sizeof *items);
+        if (!items)
+            return NULL;
+        commit->items = items;
+        struct hub_submission **submissions = realloc(commit->submissions, capacity * sizeof(struct hub_submission *));
+        if (!submissions)
+            return NULL;
+        commit->submissions = submissions;
+        commit->capacity = capacity;
+    }
+    commit->submissions[commit->count] = submission;
+    struct hub_row_item *item = &commit->items[commit->count++];
+    memset(item, 0, sizeof *item);
+    return item;
+}
+
+void *hub_commit_alloc(struct hub_commit *commit, size_t size)
+{
+    if (commit->block_count == commit->block_capacity) {
+        size_t capacity = commit->block_capacity ? commit->block_capacity * 2 : 16;
+        void **blocks = realloc(commit->blocks, capacity * sizeof *blocks);
+        if (!blocks)
+            return NULL;
+        commit->blocks = blocks;
+        commit->block_capacity = capacity;
+    }
+    void *block = malloc(size ? size : 1);
+    if (block)
+        commit->blocks[commit->block_count++] = block;
+    return block;
+}
+
+void hub_commit_start(struct hub *hub)
+{
+    struct hub_commit *commit = hub->building;
+
+    if (hub->writing || !commit || commit->count == 0 || hub->fatal)
+        return;
+    struct hub_commit *next = hub_commit_new();
+    if (!next) {
+        hub_fatal(hub, "building a commit", TRUC_E_NOMEM);
+        return;
+    }
+    int64_t now = hub_wall_us();
+    if (now > hub->accepted_at_us)
+        hub->accepted_at_us = now;
+    for (size_t i = 0; i < commit->ack_count; i++) {
+        commit->items[commit->acks[i].item].input.u.ranges.ranges = commit->acks[i].ranges.items;
+        commit->items[commit->acks[i].item].input.u.ranges.count = commit->acks[i].ranges.count;
+    }
+    commit->batch.accepted_at_us = hub->accepted_at_us;
+    commit->batch.items = commit->items;
+    commit->batch.count = commit->count;
+    commit->batch.context = commit;
+    hub->writing = commit;
+    hub->building = next;
+    hub_writer_submit(hub->writer, &commit->batch);
+}
+
+/* ---- rejected: storage full --------------------------------------------------------------------------------------------- */
+
+static void refuse_seals(struct hub *hub, struct hub_commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++) {
+        struct hub_submission *submission = commit->submissions[i];
+        if (!submission)
+            continue;
+        hub_admit_aborted(hub->admit, submission->agency, &submission->parsed.seal);
+        hub_refuse(hub, submission, TRUC_STORAGE_FULL, NULL, 0);
+        for (struct hub_submission *same = submission->same, *next; same; same = next) {
+            next = same->same;
+            hub_refuse(hub, same, TRUC_STORAGE_FULL, NULL, 0);
+            hub_submission_release(same);
+        }
+        submission->same = NULL;
+        hub_submission_release(submission);
+        commit->submissions[i] = NULL;
+        commit->items[i].input.kind = 0; /* taken out below */
+    }
+}
+
+static bool move_array(void **to, size_t *to_count, size_t *to_capacity, const void *from, size_t from_count, size_t size)
+{
+    uint8_t *joined = malloc((from_count + *to_count + 1) * size);
+
+    if (!joined)
+        return false;
+    if (from_count)
+        memcpy(joined, from, from_count * size);
+    if (*to_count)
+        memcpy(joined + from_count * size, *to, *to_count * size);
+    free(*to);
+    *to = joined;
+    *to_count += from_count;
+    *to_capacity = *to_count + 1;
+    return true;
+}
+
+/* What is no seal (acks, releases, subscriptions) must not be lost: it goes in front of the commit being built. The acks of
+ * one agency may then stand in two inputs, which is as good. */
+static bool keep_the_rest(struct hub *hub, struct hub_commit *rejected)
+{
+    struct hub_commit *kept = hub_commit_new(), *building = hub->building;
+    bool ok = kept != NULL;
+
+    for (size_t pass = 0; ok && pass < 2; pass++) {
+        struct hub_commit *from = pass == 0 ? rejected : building;
+        for (size_t i = 0; ok && i < from->count; i++) {
+            if (from->items[i].input.kind == 0 || from->items[i].input.kind == HUB_INPUT_SEAL)
+                continue;
+            struct hub_row_item *item = hub_commit_add(kept, NULL);
+            ok = item != NULL;
+            if (ok)
+                *item = from->items[i];
+            for (size_t a = 0; ok && pass == 1 && a < from->ack_count; a++)
+                if (from->acks[a].item == i)
+                    from->acks[a].item = kept->count - 1;
+        }
+    }
+    if (!ok) {
+        hub_commit_free(&kept);
+        return false;
+    }
+    /* The rejected commit's ack ranges become plain blocks. */
+    for (size_t i = 0; ok && i < rejected->ack_count; i++) {
+        struct hub_range **slot = hub_commit_alloc(building, 1) ? (struct hub_range **)&building->blocks[building->block_count - 1] : NULL;
+        ok = slot != NULL;
+        if (ok) {
+            free(*slot);
+            *slot = rejected->acks[i].ranges.items;
+            rejected->acks[i].ranges = (struct hub_ranges){0};
+        }
+    }
+    ok = ok &&
+         move_array((void **)&building->blocks, &building->block_count, &building->block_capacity, rejected->blocks,
+                    rejected->block_count, sizeof(void *)) &&
+         move_array((void **)&building->settles, &building->settle_count, &building->settle_capacity, rejected->settles,
+                    rejected->settle_count, sizeof(struct hub_settle));
+    if (ok) {
+        rejected->block_count = rejected->settle_count = 0;
+        free(building->items);
+        free(building->submissions);
+        building->items = kept->items;
+        building->submissions = kept->submissions;
+        building->count = kept->count;
+        building->capacity = kept->capacity;
+        building->bytes = 0;
+        kept->items = NULL;
+        kept->submissions = NULL;
+        kept->count = 0;
+    }
+    hub_commit_free(&kept);
+    return ok;
+}
+
+static void on_rejected(struct hub *hub, struct hub_commit *commit)
+{
+    if (!hub->storage_full)
+        truc_log(TRUC_LOG_ERROR, "storage_full",
+                 "what=\"the journal cannot grow: seals are refused until there is room, acks wait\" rows=%llu",
+                 (unsigned long long)hub_journal_rows(hub->journal));
+    hub->storage_full = true;
+    refuse_seals(hub, commit);
+    refuse_seals(hub, hub->building);
+    if (!keep_the_rest(hub, commit))
+        hub_fatal(hub, "keeping acks while the disk is full", TRUC_E_NOMEM);
+}
+
+/* ---- persisted -------------------------------------------------------------------------------------------------------- */
+
+truc_error hub_sign_checkpoint(struct hub *hub)
+{
+    struct truc_checkpoint checkpoint = {.size = hub_core_tree_size(hub->core)};
+
+    snprintf(checkpoint.origin, sizeof checkpoint.origin, "%s", hub_core_origin(hub->core));
+    hub_core_root(hub->core, &checkpoint.root);
+    truc_buffer_clear(&hub->checkpoint);
+    hub->checkpoint_size = checkpoint.size;
+    hub->counters[COUNT_CHECKPOINTS]++;
+    return truc_checkpoint_sign(&checkpoint, hub->home.note_key, &hub->checkpoint);
+}
+
+/* The note goes into the journal with the next row, for the audit. It is no reason to write one. */
+static bool remember_checkpoint(struct hub *hub)
+{
+    void *copy = hub_commit_alloc(hub->building, hub->checkpoint.size);
+    struct hub_row_item *item = hub_commit_add(hub->building, NULL);
+
+    if (!copy || !item)
+        return false;
+    memcpy(copy, hub->checkpoint.data, hub->checkpoint.size);
+    item->input.kind = HUB_INPUT_CHECKPOINT;
+    item->input.u.checkpoint.note = truc_bytes(copy, hub->checkpoint.size);
+    item->input.u.checkpoint.tree_size = hub->checkpoint_size;
+    return true;
+}
+
+truc_error hub_apply_effects(struct hub *hub)
+{
+    bool registry = false;
+    truc_error error = TRUC_OK;
+
+    for (size_t i = 0; !error && i < hub->effects.count; i++) {
+        const struct hub_effect *effect = &hub->effects.items[i];
+        registry |= effect->kind == HUB_EFFECT_KEYS || effect->kind == HUB_EFFECT_AGENCY;
+        if (hub->dispatch)
+            error = hub_dispatch_effect(hub->dispatch, effect);
+    }
+    if (!error && registry) {
+        struct hub_keyring *before = hub->keys;
+        hub->keys = NULL;
+        error = hub_keyring_new(hub->core, before, &hub->keys);
+        hub_keyring_free(&before);
+        if (!error && hub->socket)
+            hub_sessions_check(hub);
+    }
+    return error;
+}
+
+static truc_error apply(struct hub *hub, struct hub_commit *commit)
+{
+    truc_error error;
+
+    hub_effects_clear(&hub->effects);
+    if ((error = hub_core_begin_row(hub->core, commit->batch.row, commit->batch.accepted_at_us)))
+        return error;
+    for (size_t i = 0; i < commit->count; i++)
+        if ((error = hub_core_apply(hub->core, &commit->items[i].input, &hub->effects)))
+            return error;
+    if ((error = hub_core_end_row(hub->core, &hub->effects)))
+        return error;
+    for (size_t i = 0; i < commit->count; i++)
+        if (commit->submissions[i])
+            hub_admit_applied(hub->admit, commit->submissions[i]->agency, &commit->submissions[i]->parsed.seal);
+    return TRUC_OK;
+}
+
+/* LEAF effects stand in the order of the seals. */
+static void keep_in_memory(struct hub *hub, struct hub_commit *commit)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < hub->effects.count; i++) {
+        const struct hub_effect *effect = &hub->effects.items[i];
+        if (effect->kind != HUB_EFFECT_LEAF)
+            continue;
+        while (at < commit->count && !commit->submissions[at])
+            at++;
+        if (at == commit->count)
+            return;
+        hub_cache_add(hub->cache, effect->leaf_index, effect->sequence, commit->batch.accepted_at_us,
+                      commit->submissions[at]);
+        hub->counters[COUNT_SEALS]++;
+        hub->counters[COUNT_EVENTS] += effect->count;
+        hub->counters[COUNT_EVENT_BYTES] += commit->submissions[at]->body.size;
+        at++;
+    }
+}
+
+static void on_persisted(struct hub *hub, struct hub_commit *commit)
+{
+    uint64_t size_before = hub_core_tree_size(hub->core);
+    truc_error error = apply(hub, commit);
+
+    if (!error)
+        error = hub_apply_effects(hub);
+    if (!error && hub_core_tree_size(hub->core) != size_before)
+        error = hub_sign_checkpoint(hub);
+    if (error) {
+        hub_fatal(hub, "applying a row", error);
+        return;
+    }
+    hub->counters[COUNT_COMMITS]++;
+    hub->counters[COUNT_COMMIT_US] += (uint64_t)commit->batch.commit_us;
+    hub->counters[COUNT_ROW_BYTES] += commit->batch.bytes;
+    keep_in_memory(hub, commit);
+    hub_send_receipts(hub, commit);
+    hub_send_settled(hub, commit);
+}
+
+void hub_commit_finish(struct hub *hub)
+{
+    struct hub_batch *batch;
+
+    while (!hub->fatal && (batch = hub_writer_finished(hub->writer))) {
+        struct hub_commit *commit = batch->context;
+        hub->writing = NULL;
+        if (batch->result == TRUC_OK) {
+            uint64_t before = hub->checkpoint_size;
+            hub_commit_start(hub); /* the disk is kept busy while this one is applied */
+            on_persisted(hub, commit);
+            if (!hub->fatal && hub->checkpoint_size != before && !remember_checkpoint(hub))
+                hub_fatal(hub, "remembering a checkpoint", TRUC_E_NOMEM);
+        } else if (batch->result == TRUC_E_FULL) {
+            on_rejected(hub, commit);
+        } else {
+            hub_fatal(hub, "writing the journal", batch->result);
+        }
+        hub_commit_free(&commit);
+    }
+}
+
+/* ---- state behind the journal ----------------------------------------------------------------------------------------- */
+
+static void note(struct hub *hub)
+{
+    uint8_t slot[8];
+
+    for (int i = 0; i < 8; i++)
+        slot[i] = (uint8_t)(hub->next_slot >> (56 - 8 * i));
+    truc_error error = hub_state_note(hub->state, "checkpoint", truc_buffer_view(&hub->checkpoint));
+    if (!error)
+        error = hub_state_note(hub->state, "slots", truc_bytes(slot, sizeof slot));
+    if (error)
+        hub_fatal(hub, "noting the checkpoint", error);
+}
+
+static void flush_finished(struct hub *hub)
+{
+    truc_error result;
+
+    if (!hub->frozen || !hub_flusher_finished(hub->flusher, &result))
+        return;
+    if (result == TRUC_OK)
+        result = hub_state_refresh(hub->state);
+    if (result == TRUC_E_FULL) { /* nothing changed: the same set is tried again by the next call */
+        hub->storage_full = true;
+        if (!hub->stopping)
+            hub_flusher_submit(hub->flusher, hub->frozen);
+        return;
+    }
+    if (result) {
+        hub_fatal(hub, "committing the state", result);
+        return;
+    }
+    hub_core_thaw(hub->core, &hub->frozen);
+    hub->state_rows = hub->frozen_rows;
+    hub->counters[COUNT_STATE_COMMITS]++;
+}
+
+void hub_state_flush(struct hub *hub, bool force)
+{
+    uint64_t now = uv_now(&hub->loop);
+    size_t bytes = hub_core_dirty_bytes(hub->core);
+
+    flush_finished(hub);
+    if (hub->frozen || hub->fatal || bytes == 0)
+        return;
+    if (!force && bytes < FLUSH_BYTES && now - hub->last_freeze_ms < FLUSH_MS)
+        return;
+    hub->last_freeze_ms = now;
+    hub->frozen_rows = hub_core_applied(hub->core);
+    note(hub);
+    truc_error error = hub_core_freeze(hub->core, &hub->frozen);
+    if (error)
+        hub_fatal(hub, "freezing the state", error);
+    else
+        hub_flusher_submit(hub->flusher, hub->frozen);
+}

@@ -1,0 +1,206 @@
+#include "hub/deliver.h"
+
+struct hub_deliver {
+    Truc__V1__DeliverGroup groups[HUB_DELIVER_ITEMS], *group_views[HUB_DELIVER_ITEMS];
+    Truc__V1__DeliverItem items[HUB_DELIVER_ITEMS], *item_views[HUB_DELIVER_ITEMS];
+    size_t group_count, item_count;
+    struct truc_buffer kept; /* envelopes and nodes; groups hold offsets into it until the frame is sent */
+    size_t envelope_at[HUB_DELIVER_ITEMS], nodes_at[HUB_DELIVER_ITEMS];
+    zmq_msg_t body;
+    size_t body_size, body_used;
+};
+
+truc_error hub_deliver_new(const struct hub_delivery *deliveries, size_t count, struct hub_deliver **out)
+{
+    struct hub_deliver *frame = malloc(sizeof *frame);
+
+    if (!frame)
+        return TRUC_E_NOMEM;
+    frame->group_count = frame->item_count = frame->body_size = frame->body_used = 0;
+    frame->kept = (struct truc_buffer){0};
+    for (size_t i = 0; i < count; i++)
+        frame->body_size += 4u + deliveries[i].posting.size;
+    if (zmq_msg_init_size(&frame->body, frame->body_size) != 0) {
+        free(frame);
+        return TRUC_E_NOMEM;
+    }
+    *out = frame;
+    return TRUC_OK;
+}
+
+void hub_deliver_free(struct hub_deliver **frame)
+{
+    if (!*frame)
+        return;
+    zmq_msg_close(&(*frame)->body);
+    truc_buffer_close(&(*frame)->kept);
+    free(*frame);
+    *frame = NULL;
+}
+
+static void put_event(struct hub_deliver *frame, struct truc_bytes event)
+{
+    uint8_t *at = (uint8_t *)zmq_msg_data(&frame->body) + frame->body_used;
+    uint32_t size = (uint32_t)event.size;
+
+    at[0] = (uint8_t)size;
+    at[1] = (uint8_t)(size >> 8);
+    at[2] = (uint8_t)(size >> 16);
+    at[3] = (uint8_t)(size >> 24);
+    memcpy(at + 4, event.data, event.size);
+    frame->body_used += 4 + event.size;
+}
+
+static void put_item(struct hub_deliver *frame, const struct hub_delivery *delivery)
+{
+    const struct hub_posting *posting = &delivery->posting;
+    Truc__V1__DeliverItem *item = &frame->items[frame->item_count];
+
+    truc__v1__deliver_item__init(item);
+    item->number = posting->number;
+    item->sequence = posting->sequence;
+    item->previous_sequence = posting->previous_sequence;
+    item->index = posting->index;
+    item->attempt = delivery->attempt;
+    item->replay = posting->replay;
+    item->receipt_wanted = posting->receipt_wanted;
+    frame->item_views[frame->item_count++] = item;
+}
+
+static truc_error put_proof(struct hub_deliver *frame, const struct hub_content *content, const uint32_t *indexes,
+                            size_t count, size_t *node_count)
+{
+    struct truc_hash leaves[TRUC_SEAL_EVENTS_MAX], nodes[TRUC_MULTIPROOF_MAX];
+    const uint8_t *from = content->leaf_hashes->bytes;
+    truc_error error;
+
+    *node_count = 0;
+    if (count == content->count)
+        return TRUC_OK;
+    for (uint32_t i = 0; i < content->count; i++)
+        memcpy(&leaves[i], from + i * content->hash_stride, sizeof leaves[i]);
+    if ((error = truc_multiproof_make(leaves, content->count, indexes, count, nodes, node_count)))
+        return error;
+    return truc_buffer_append(&frame->kept, nodes, *node_count * sizeof nodes[0]);
+}
+
+truc_error hub_deliver_add(struct hub_deliver *frame, const struct hub_content *content,
+                           const struct hub_delivery *deliveries, size_t count)
+{
+    Truc__V1__DeliverGroup *group = &frame->groups[frame->group_count];
+    uint32_t indexes[HUB_DELIVER_ITEMS];
+    size_t first = frame->item_count, added = 0;
+    truc_error error;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hub_posting *posting = &deliveries[i].posting;
+        struct truc_bytes event = content->events[posting->index];
+        if (!event.data)
+            continue;
+        if (event.size != posting->size || frame->body_used + 4 + event.size > frame->body_size)
+            return TRUC_E_CORRUPT;
+        put_event(frame, event);
+        put_item(frame, &deliveries[i]);
+        indexes[added++] = posting->index;
+    }
+    if (added == 0)
+        return TRUC_OK;
+    truc__v1__deliver_group__init(group);
+    frame->envelope_at[frame->group_count] = frame->kept.size;
+    if ((error = truc_buffer_append(&frame->kept, content->envelope.data, content->envelope.size)))
+        return error;
+    frame->nodes_at[frame->group_count] = frame->kept.size;
+    if ((error = put_proof(frame, content, indexes, added, &group->n_nodes)))
+        return error;
+    group->envelope.len = content->envelope.size;
+    group->accepted_at_us = content->accepted_at_us;
+    group->leaf_index = content->leaf_index;
+    group->items = &frame->item_views[first];
+    group->n_items = added;
+    frame->group_views[frame->group_count++] = group;
+    return TRUC_OK;
+}
+
+bool hub_deliver_has(const struct hub_deliver *frame, uint64_t number)
+{
+    for (size_t i = 0; i < frame->item_count; i++)
+        if (frame->items[i].number == number)
+            return true;
+    return false;
+}
+
+/* The views could not be made before: `kept` moves while it grows. */
+static bool fix_views(struct hub_deliver *frame, ProtobufCBinaryData **nodes_out)
+{
+    size_t all = 0;
+
+    for (size_t i = 0; i < frame->group_count; i++)
+        all += frame->groups[i].n_nodes;
+    ProtobufCBinaryData *nodes = malloc((all + 1) * sizeof *nodes);
+    if (!nodes)
+        return false;
+    *nodes_out = nodes;
+    for (size_t i = 0; i < frame->group_count; i++) {
+        frame->groups[i].envelope.data = frame->kept.data + frame->envelope_at[i];
+        frame->groups[i].nodes = nodes;
+        for (size_t n = 0; n < frame->groups[i].n_nodes; n++)
+            *nodes++ = (ProtobufCBinaryData){TRUC_HASH_SIZE, frame->kept.data + frame->nodes_at[i] + n * TRUC_HASH_SIZE};
+    }
+    return true;
+}
+
+static bool copy_piece(zmq_msg_t *piece, const uint8_t *from, size_t size)
+{
+    if (zmq_msg_init_size(piece, size) != 0)
+        return false;
+    memcpy(zmq_msg_data(piece), from, size);
+    return true;
+}
+
+static void send_pieces(struct hub *hub, struct hub_session *session, struct hub_deliver *frame,
+                        const Truc__V1__Deliver *message)
+{
+    const uint8_t *from = zmq_msg_data(&frame->body);
+    enum truc_frame_kind kind = TRUC_FRAME_DELIVER;
+
+    for (size_t at = 0; at < frame->body_used;) {
+        size_t size = frame->body_used - at < TRUC_PIECE_MAX ? frame->body_used - at : TRUC_PIECE_MAX;
+        zmq_msg_t piece;
+        if (!copy_piece(&piece, from + at, size)) {
+            hub_fatal(hub, "delivering", TRUC_E_NOMEM);
+            return;
+        }
+        at += size;
+        hub_session_send(hub, session, kind, at < frame->body_used ? TRUC_FRAME_MORE : 0,
+                         kind == TRUC_FRAME_DELIVER ? &message->base : NULL, &piece);
+        kind = TRUC_FRAME_DATA;
+    }
+}
+
+size_t hub_deliver_send(struct hub *hub, struct hub_session *session, struct hub_deliver *frame, uint64_t lease,
+                        uint64_t floor)
+{
+    Truc__V1__Deliver message = TRUC__V1__DELIVER__INIT;
+    ProtobufCBinaryData *nodes = NULL;
+
+    if (frame->item_count == 0)
+        return 0;
+    if (!fix_views(frame, &nodes)) {
+        hub_fatal(hub, "delivering", TRUC_E_NOMEM);
+        return 0;
+    }
+    message.lease = lease;
+    message.floor = floor;
+    message.groups = frame->group_views;
+    message.n_groups = frame->group_count;
+    if (frame->body_used == frame->body_size && frame->body_used <= TRUC_PIECE_MAX) {
+        zmq_msg_t whole;
+        zmq_msg_init(&whole);
+        zmq_msg_move(&whole, &frame->body);
+        hub_session_send(hub, session, TRUC_FRAME_DELIVER, 0, &message.base, &whole);
+    } else {
+        send_pieces(hub, session, frame, &message);
+    }
+    free(nodes);
+    return frame->item_count;
+}

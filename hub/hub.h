@@ -1,0 +1,297 @@
+/* The hub's shell: everything between the transport, the store and the pure core. Everything here runs on the loop's thread
+ * unless it says otherwise. hub/ARCHITECTURE.md draws the path of a seal through these files:
+ *
+ *   session.c -> verify.c (pool) -> intake.c -> [writer thread] -> commit.c -> outflow.c, receipts.c
+ */
+#ifndef HUB_HUB_H
+#define HUB_HUB_H
+
+#include "hub/core/admit.h"
+#include "hub/core/dispatch.h"
+#include "hub/net/socket.h"
+#include "hub/store/home.h"
+#include "hub/store/writer.h"
+#include "truc/frame.h"
+#include "truc/log.h"
+
+#include <stdatomic.h>
+#include <uthash.h>
+
+/* ---- keys for the verifying threads -------------------------------------------------------------------------------- */
+
+/* An immutable picture of the enrolled signing keys, revoked ones too (admission judges them). Counted; any thread. */
+struct hub_keyring {
+    atomic_uint owners;
+    size_t count;
+    struct hub_keyring_key {
+        const char *keyid; /* of the key */
+        struct truc_key *key;
+        uint32_t agency;
+    } *keys; /* sorted by keyid */
+};
+/* `before` (may be NULL) lends its parsed keys. Errors: TRUC_E_NOMEM, TRUC_E_CORRUPT (a registered key that does not parse). */
+TRUC_MUST_USE truc_error hub_keyring_new(struct hub_core *core, struct hub_keyring *before, struct hub_keyring **out);
+struct hub_keyring *hub_keyring_ref(struct hub_keyring *ring);
+void hub_keyring_free(struct hub_keyring **ring);
+const struct hub_keyring_key *hub_keyring_find(const struct hub_keyring *ring, const char *keyid);
+
+/* ---- a seal on its way through the hub ------------------------------------------------------------------------------ */
+
+enum hub_submission_state {
+    SUBMISSION_RECEIVING, /* pieces of its body still come */
+    SUBMISSION_VERIFYING, /* on the pool */
+    SUBMISSION_VERIFIED,  /* waits for those before it on its connection */
+    SUBMISSION_UNDER_WAY, /* in the journal's queue, or waits for the same seal that is */
+    SUBMISSION_DONE,
+};
+
+struct hub_text {
+    struct hub_text *next;
+    uint8_t bytes[];
+};
+
+struct hub_submission {
+    struct hub_submission *next; /* in its session's queue */
+    uv_work_t work;
+    struct hub *hub;
+    unsigned owners; /* loop only: session queue or commit, cache */
+    enum hub_submission_state state;
+    uint64_t session;
+    uint32_t agency;
+    char agency_code[TRUC_AGENCY_MAX + 1];
+    struct truc_buffer envelope, joined;
+    zmq_msg_t piece; /* the body where it came in one piece */
+    struct truc_bytes body;
+    size_t charged; /* bytes in flight that the session and the hub were charged */
+    struct hub_keyring *keys;
+    /* results of verification; written by the pool, read by the loop afterwards */
+    bool parses; /* the envelope: parsed.seal names it */
+    truc_reason reason;
+    const char *why;
+    struct truc_envelope parsed;
+    struct hub_event_facts *facts;
+    struct truc_bytes *events;
+    bool administrator;       /* the agency's role, for which nothing changes once it is enrolled */
+    struct truc_arena *arena; /* governance */
+    struct truc_arena *scratch; /* of the verifying thread */
+    struct hub_text *texts;   /* what facts borrow beyond the body */
+    uint64_t *slots;
+    struct hub_submission *same; /* later submissions of the same seal that wait for this one's receipt */
+};
+void hub_submission_release(struct hub_submission *submission);
+/* Starts verification on the pool; hub_submission_verified() is called on the loop afterwards. */
+void hub_verify_start(struct hub_submission *submission);
+/* What the pool does: any thread, touches nothing but the submission. */
+void hub_verify_seal(struct hub_submission *submission);
+
+/* ---- sessions --------------------------------------------------------------------------------------------------------- */
+
+enum session_state { SESSION_GREETING, SESSION_OPEN, SESSION_CLOSING };
+
+struct hub_outframe; /* outflow.c */
+
+struct hub_session {
+    uint64_t id;
+    uint32_t peer;
+    enum session_state state;
+    uint8_t key[32];
+    uint32_t agency;
+    char agency_code[TRUC_AGENCY_MAX + 1];
+    char software[65];
+    uint8_t instance[16];
+    uint64_t last_heard_ms;
+    int64_t since_us;
+    size_t in_flight; /* bytes of submissions not yet answered */
+    struct hub_submission *first, **last; /* not yet admitted, in order of arrival */
+    struct hub_submission *receiving;
+    struct hub_outframe *out_first, **out_last; /* deliveries that wait for cold reads, in order */
+    /* After a transient refusal the seals behind it in its chain get the same answer, until it has come again. */
+    bool blocked;
+    uint8_t blocked_chain[TRUC_CHAIN_SIZE];
+    uint64_t blocked_number;
+    truc_reason blocked_reason;
+    uint64_t submitted, delivered, acked;
+    UT_hash_handle by_id, by_peer;
+};
+
+/* ---- one group commit ------------------------------------------------------------------------------------------------- */
+
+struct hub_settle { /* an answer that a client is owed when its ack, nack or subscription is durable */
+    uint64_t session, lease;
+    struct hub_range range;
+    char *subscription; /* heap, or NULL */
+};
+
+struct hub_ack_group { /* acks of one agency within one commit become one input */
+    uint32_t agency;
+    struct hub_ranges ranges;
+    size_t item;
+};
+
+struct hub_commit {
+    struct hub_batch batch;
+    struct hub_row_item *items;
+    struct hub_submission **submissions; /* beside items; NULL for what is not a seal */
+    size_t count, capacity;
+    struct hub_ack_group *acks;
+    size_t ack_count, ack_capacity;
+    struct hub_settle *settles;
+    size_t settle_count, settle_capacity;
+    void **blocks; /* heap that items borrow */
+    size_t block_count, block_capacity;
+    size_t bytes; /* of bodies */
+};
+struct hub_commit *hub_commit_new(void);
+void hub_commit_free(struct hub_commit **commit);
+/* A new item, zeroed, valid until the next one is added. NULL: out of memory (fatal to the hub). */
+struct hub_row_item *hub_commit_add(struct hub_commit *commit, struct hub_submission *submission);
+/* Heap that lives as long as the commit; NULL: out of memory. */
+void *hub_commit_alloc(struct hub_commit *commit, size_t size);
+
+/* ---- recent events, for delivery without a read ----------------------------------------------------------------------- */
+
+/* The events of one seal at hand, from memory or read back from the journal. */
+struct hub_content {
+    int64_t accepted_at_us;
+    uint64_t leaf_index, first_sequence;
+    uint32_t count;
+    struct truc_bytes envelope;
+    const struct truc_hash *leaf_hashes; /* stride: see hash_stride */
+    size_t hash_stride;
+    const struct truc_bytes *events; /* data == NULL: not at hand (erased, or not asked for) */
+};
+struct hub_cache;
+TRUC_MUST_USE truc_error hub_cache_new(size_t bytes, struct hub_cache **out);
+void hub_cache_free(struct hub_cache **cache);
+/* Takes an owner of the submission. Leaves come in ascending order. */
+void hub_cache_add(struct hub_cache *cache, uint64_t leaf_index, uint64_t first_sequence, int64_t accepted_at_us,
+                   struct hub_submission *submission);
+/* false: not in memory any more. Borrowed until the next add. */
+bool hub_cache_get(struct hub_cache *cache, uint64_t leaf_index, struct hub_content *out);
+size_t hub_cache_bytes(const struct hub_cache *cache);
+
+/* ---- the clock -------------------------------------------------------------------------------------------------------- */
+
+struct hub_clock {
+    int64_t wall_us, mono_us; /* the last pair that was trusted */
+    bool unsure;
+    int64_t drift_us; /* for the log, when unsure */
+};
+int64_t hub_wall_us(void);
+/* Compares the clocks; unsure while they disagree by more than a second since they were last trusted. */
+void hub_clock_check(struct hub_clock *clock);
+
+/* ---- the hub ---------------------------------------------------------------------------------------------------------- */
+
+enum hub_counter {
+    COUNT_SEALS, COUNT_EVENTS, COUNT_EVENT_BYTES, COUNT_DELIVERED, COUNT_ACKED, COUNT_NACKED, COUNT_RELEASED,
+    COUNT_STALE, COUNT_COMMITS, COUNT_COMMIT_US, COUNT_ROW_BYTES, COUNT_COLD_READS, COUNT_SESSIONS, COUNT_DROPPED_SESSIONS,
+    COUNT_FLOODS, COUNT_BAD_FRAMES, COUNT_CHECKPOINTS, COUNT_STATE_COMMITS, COUNT_N
+};
+extern const char *const hub_counter_names[COUNT_N];
+
+struct hub {
+    struct hub_home home;
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_timer_t tick;
+    uv_signal_t interrupt, terminate;
+    struct hub_journal *journal;
+    struct hub_slots *slots;
+    struct hub_state *state;
+    struct hub_writer *writer;
+    struct hub_flusher *flusher;
+    struct hub_readers *readers;
+    struct hub_core *core;
+    struct hub_admit *admit;
+    struct hub_dispatch *dispatch;
+    struct hub_socket *socket;
+    struct hub_cache *cache;
+    struct hub_keyring *keys;
+    struct truc_arena *arena; /* unpacking of frames */
+    struct hub_session *sessions_by_id, *sessions_by_peer;
+    uint64_t next_session;
+    size_t in_flight;
+    /* commit */
+    struct hub_commit *building, *writing;
+    struct hub_effects effects;
+    struct truc_buffer checkpoint; /* newest signed note */
+    uint64_t checkpoint_size;
+    int64_t accepted_at_us; /* of the last commit given to the writer: never goes back */
+    struct hub_dirty *frozen;
+    uint64_t state_rows, frozen_rows; /* rows that the state on disk holds, or will with the frozen set */
+    uint64_t last_freeze_ms;
+    /* key slots */
+    uint64_t next_slot;
+    struct hub_slot_memory *slot_memory;
+    bool filling_slots;
+    /* conditions */
+    struct hub_clock clock;
+    bool storage_full, stopping, fatal;
+    int exit_code;
+    struct hub_journal_space space;
+    uint64_t started_ms;
+    uint64_t counters[COUNT_N];
+    uint64_t refused[64]; /* seals refused without a leaf, by reason */
+};
+
+/* hub.c */
+TRUC_MUST_USE truc_error hub_open(struct hub *hub, const char *home, struct truc_buffer *why);
+int hub_run(struct hub *hub);
+void hub_close(struct hub *hub);
+/* An error that must not be gone on from: says so, stops the loop, exit code 1. */
+void hub_fatal(struct hub *hub, const char *what, truc_error error);
+
+/* session.c */
+bool hub_may_connect(void *hub, const uint8_t key[32]);
+void hub_on_message(void *hub, uint32_t peer, const uint8_t key[32], zmq_msg_t *parts, size_t part_count);
+void hub_on_gone(void *hub, uint32_t peer);
+void hub_on_flood(void *hub, uint32_t peer, uint64_t bytes);
+struct hub_session *hub_session_find(struct hub *hub, uint64_t id);
+/* Sends a frame; a session that cannot take it is ended. `body`, if not NULL, is consumed. */
+void hub_session_send(struct hub *hub, struct hub_session *session, enum truc_frame_kind kind, unsigned flags,
+                      const ProtobufCMessage *message, zmq_msg_t *body);
+/* Ends it: BYE with the reason, then the connection is taken. */
+void hub_session_end(struct hub *hub, struct hub_session *session, truc_reason reason, const char *text);
+void hub_sessions_check(struct hub *hub); /* silence, revoked keys, suspended agencies */
+void hub_sessions_bye(struct hub *hub); /* all of them, in order */
+void hub_sessions_free(struct hub *hub);
+/* A submission was answered: its bytes are no longer in flight. */
+void hub_uncharge(struct hub *hub, struct hub_submission *submission);
+
+/* welcome.c */
+void hub_on_hello(struct hub *hub, struct hub_session *session, const Truc__V1__Hello *hello);
+
+/* intake.c */
+void hub_submission_verified(struct hub_submission *submission);
+void hub_refuse(struct hub *hub, struct hub_submission *submission, truc_reason reason, const char *text,
+                uint32_t retry_ms);
+void hub_on_ack(struct hub *hub, struct hub_session *session, const Truc__V1__Ack *ack);
+void hub_on_nack(struct hub *hub, struct hub_session *session, const Truc__V1__Nack *nack);
+void hub_on_subscribe(struct hub *hub, struct hub_session *session, const Truc__V1__Subscribe *subscribe);
+/* Leases of a session that is gone, leases over, events expired. */
+void hub_propose(struct hub *hub, uint32_t agency, enum hub_input_kind kind, const struct hub_ranges *ranges);
+bool hub_slots_for(struct hub *hub, struct hub_submission *submission);
+void hub_slots_learn(struct hub *hub, uint64_t slot);
+
+/* commit.c */
+void hub_commit_start(struct hub *hub); /* gives the building commit to the writer if that is free */
+void hub_commit_finish(struct hub *hub); /* takes finished commits: apply, checkpoint, answers */
+TRUC_MUST_USE truc_error hub_apply_effects(struct hub *hub);
+void hub_state_flush(struct hub *hub, bool force);
+TRUC_MUST_USE truc_error hub_sign_checkpoint(struct hub *hub);
+
+/* receipts.c */
+void hub_send_receipts(struct hub *hub, struct hub_commit *commit);
+void hub_send_known(struct hub *hub, struct hub_session *session, const struct truc_hash *digest, uint64_t leaf_index);
+void hub_send_settled(struct hub *hub, struct hub_commit *commit);
+
+/* outflow.c */
+void hub_outflow(struct hub *hub);
+void hub_outflow_forget(struct hub_session *session);
+
+/* proof.c, query.c */
+void hub_on_get_proof(struct hub *hub, struct hub_session *session, const Truc__V1__GetProof *get);
+void hub_on_query(struct hub *hub, struct hub_session *session, const Truc__V1__Query *query);
+
+#endif

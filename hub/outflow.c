@@ -1,0 +1,273 @@
+/* Deliveries: what the dispatcher leases becomes DELIVER frames, from memory where the events are recent, read back and
+ * decrypted by a reader thread where they are not. Frames of one session leave in the order in which they were leased. */
+#include "hub/deliver.h"
+
+#define TAKE_MAX HUB_DELIVER_ITEMS
+#define TAKE_BYTES (240u << 10) /* with length prefixes one piece holds it */
+#define DAMAGED_DELAY_MS 3600000
+
+struct group_place {
+    size_t first, count; /* of deliveries */
+    uint64_t row;
+    uint32_t offset;
+};
+
+struct hub_outframe {
+    struct hub_outframe *next; /* in its session's queue */
+    struct hub *hub;
+    uint64_t session; /* 0: gone meanwhile */
+    bool ready, reading;
+    struct hub_read_job job;
+    struct hub_delivery deliveries[TAKE_MAX];
+    size_t count;
+    struct group_place groups[TAKE_MAX];
+    size_t group_count;
+    struct hub_deliver *frame;
+    truc_error error;
+};
+
+/* Consecutive deliveries of one seal in ascending order make a group. */
+static void make_groups(struct hub_outframe *out)
+{
+    out->group_count = 0;
+    for (size_t i = 0; i < out->count; i++) {
+        const struct hub_posting *now = &out->deliveries[i].posting, *before = i ? &out->deliveries[i - 1].posting : NULL;
+        if (before && before->leaf_index == now->leaf_index && before->index < now->index)
+            out->groups[out->group_count - 1].count++;
+        else
+            out->groups[out->group_count++] = (struct group_place){.first = i, .count = 1};
+    }
+}
+
+static bool all_in_memory(struct hub *hub, const struct hub_outframe *out)
+{
+    struct hub_content content;
+
+    for (size_t i = 0; i < out->group_count; i++)
+        if (!hub_cache_get(hub->cache, out->deliveries[out->groups[i].first].posting.leaf_index, &content))
+            return false;
+    return true;
+}
+
+static truc_error fill_from_memory(struct hub *hub, struct hub_outframe *out)
+{
+    struct hub_content content;
+    truc_error error = TRUC_OK;
+
+    for (size_t i = 0; !error && i < out->group_count; i++) {
+        const struct group_place *group = &out->groups[i];
+        if (!hub_cache_get(hub->cache, out->deliveries[group->first].posting.leaf_index, &content))
+            return TRUC_E_NOT_FOUND;
+        error = hub_deliver_add(out->frame, &content, &out->deliveries[group->first], group->count);
+    }
+    return error;
+}
+
+/* ---- cold reads, on a reader thread ------------------------------------------------------------------------------------- */
+
+static truc_error read_group(struct hub_outframe *out, const struct group_place *group, struct hub_reader_tools *tools)
+{
+    struct truc_bytes row;
+    struct hub_input input;
+    struct truc_buffer plain[TAKE_MAX] = {0};
+    struct truc_bytes events[TRUC_SEAL_EVENTS_MAX] = {0};
+    truc_error error;
+
+    if ((error = hub_journal_get(tools->journal, group->row, &row)) ||
+        (error = hub_row_reader_at(tools->rows, row, group->offset, &input)))
+        return error;
+    if (input.kind != HUB_INPUT_SEAL)
+        return TRUC_E_CORRUPT;
+    for (size_t i = 0; i < group->count; i++) {
+        uint32_t index = out->deliveries[group->first + i].posting.index;
+        error = index < input.u.seal.seal.count ? hub_row_reader_content(tools->rows, index, tools->aead, tools->slots, &plain[i])
+                                                : TRUC_E_CORRUPT;
+        if (error && error != TRUC_E_NOT_FOUND)
+            goto out;
+        if (!error)
+            events[index] = truc_buffer_view(&plain[i]);
+    }
+    struct hub_content content = {
+        .leaf_index = out->deliveries[group->first].posting.leaf_index,
+        .count = input.u.seal.seal.count,
+        .envelope = input.u.seal.envelope,
+        .leaf_hashes = &input.u.seal.events[0].leaf_hash,
+        .hash_stride = sizeof input.u.seal.events[0],
+        .events = events,
+    };
+    struct hub_row_header header;
+    if (!(error = hub_row_open(row, &header))) {
+        content.accepted_at_us = header.accepted_at_us;
+        error = hub_deliver_add(out->frame, &content, &out->deliveries[group->first], group->count);
+    }
+out:
+    for (size_t i = 0; i < group->count; i++)
+        truc_buffer_close(&plain[i]);
+    return error;
+}
+
+static void read_run(struct hub_read_job *job, struct hub_reader_tools *tools)
+{
+    struct hub_outframe *out = job->context;
+
+    for (size_t i = 0; !out->error && i < out->group_count; i++)
+        out->error = read_group(out, &out->groups[i], tools);
+    hub_journal_reader_reset(tools->journal);
+}
+
+static void free_frame(struct hub_outframe *out)
+{
+    hub_deliver_free(&out->frame);
+    free(out);
+}
+
+static void send_ready(struct hub *hub, struct hub_session *session);
+
+static void read_done(struct hub_read_job *job)
+{
+    struct hub_outframe *out = job->context;
+    struct hub *hub = out->hub;
+    struct hub_session *session = hub_session_find(hub, out->session);
+
+    out->reading = false;
+    out->ready = true;
+    hub->counters[COUNT_COLD_READS] += out->group_count;
+    if (!session)
+        free_frame(out);
+    else
+        send_ready(hub, session);
+}
+
+/* ---- sending ---------------------------------------------------------------------------------------------------------- */
+
+/* What cannot be delivered goes back, with the reason, to where an administrator sees it. */
+static void give_back(struct hub *hub, struct hub_session *session, const struct hub_delivery *delivery, truc_error why)
+{
+    char erased[] = "content erased", damaged[] = "content damaged on the hub's disk";
+    Truc__V1__Nack nack = TRUC__V1__NACK__INIT;
+
+    nack.lease = delivery->lease;
+    nack.number = delivery->posting.number;
+    nack.reject = why == TRUC_E_NOT_FOUND;
+    nack.delay_ms = why == TRUC_E_NOT_FOUND ? 0 : DAMAGED_DELAY_MS;
+    nack.note = why == TRUC_E_NOT_FOUND ? erased : damaged;
+    truc_log(TRUC_LOG_ERROR, "cannot_deliver", "agency=%s number=%llu sequence=%llu why=\"%s\"", session->agency_code,
+             (unsigned long long)delivery->posting.number, (unsigned long long)delivery->posting.sequence, nack.note);
+    hub_on_nack(hub, session, &nack);
+}
+
+static void send_frame(struct hub *hub, struct hub_session *session, struct hub_outframe *out)
+{
+    const struct hub_agency *agency = hub_core_agency_by_number(hub->core, session->agency);
+
+    if (out->error) {
+        if (out->error == TRUC_E_NOMEM) {
+            hub_fatal(hub, "making a delivery", out->error);
+            return;
+        }
+        for (size_t i = 0; i < out->count; i++)
+            give_back(hub, session, &out->deliveries[i], TRUC_E_CORRUPT);
+        return;
+    }
+    for (size_t i = 0; i < out->count; i++)
+        if (!hub_deliver_has(out->frame, out->deliveries[i].posting.number))
+            give_back(hub, session, &out->deliveries[i], TRUC_E_NOT_FOUND);
+    size_t sent = hub_deliver_send(hub, session, out->frame, out->deliveries[0].lease, agency ? agency->floor : 0);
+    session->delivered += sent;
+    hub->counters[COUNT_DELIVERED] += sent;
+}
+
+static void send_ready(struct hub *hub, struct hub_session *session)
+{
+    while (session->out_first && session->out_first->ready) {
+        struct hub_outframe *out = session->out_first;
+        session->out_first = out->next;
+        if (!session->out_first)
+            session->out_last = &session->out_first;
+        send_frame(hub, session, out);
+        free_frame(out);
+    }
+}
+
+static truc_error locate(struct hub *hub, struct hub_outframe *out)
+{
+    for (size_t i = 0; i < out->group_count; i++) {
+        struct hub_leaf_place place;
+        truc_error error = hub_core_leaf_place(hub->core, out->deliveries[out->groups[i].first].posting.leaf_index, &place);
+        if (error)
+            return error;
+        out->groups[i].row = place.row;
+        out->groups[i].offset = place.offset;
+    }
+    return TRUC_OK;
+}
+
+static truc_error take(struct hub *hub, struct hub_session *session, int64_t now)
+{
+    struct hub_outframe *out = malloc(sizeof *out);
+    truc_error error;
+
+    if (!out)
+        return TRUC_E_NOMEM;
+    memset(out, 0, offsetof(struct hub_outframe, deliveries));
+    out->group_count = 0;
+    out->frame = NULL;
+    out->error = TRUC_OK;
+    out->hub = hub;
+    out->session = session->id;
+    error = hub_dispatch_take(hub->dispatch, session->id, now, TAKE_BYTES, out->deliveries, TAKE_MAX, &out->count);
+    if (error || out->count == 0)
+        goto out;
+    make_groups(out);
+    if ((error = hub_deliver_new(out->deliveries, out->count, &out->frame)))
+        goto out;
+    bool hot = all_in_memory(hub, out);
+    error = hot ? fill_from_memory(hub, out) : locate(hub, out);
+    if (error)
+        goto out;
+    *session->out_last = out;
+    session->out_last = &out->next;
+    if (hot) {
+        out->ready = true;
+        send_ready(hub, session);
+    } else {
+        out->job = (struct hub_read_job){.run = read_run, .done = read_done, .context = out};
+        out->reading = true;
+        hub_readers_submit(hub->readers, &out->job);
+    }
+    return TRUC_OK;
+out:
+    free_frame(out);
+    return error;
+}
+
+void hub_outflow(struct hub *hub)
+{
+    int64_t now = hub_wall_us();
+    uint64_t id;
+
+    while (!hub->fatal && !hub->stopping && (id = hub_dispatch_ready(hub->dispatch, now))) {
+        struct hub_session *session = hub_session_find(hub, id);
+        truc_error error = session ? take(hub, session, now) : TRUC_E_CORRUPT;
+        if (error) {
+            hub_fatal(hub, "delivering", error);
+            return;
+        }
+    }
+    hub_commit_start(hub);
+}
+
+void hub_outflow_forget(struct hub_session *session)
+{
+    struct hub_outframe *out, *next;
+
+    for (out = session->out_first; out; out = next) {
+        next = out->next;
+        out->next = NULL;
+        out->session = 0;
+        if (!out->reading)
+            free_frame(out);
+    }
+    session->out_first = NULL;
+    session->out_last = &session->out_first;
+}

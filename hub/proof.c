@@ -1,0 +1,201 @@
+/* GET_PROOF: the evidence of one event, read back from the journal by a reader thread. */
+#include "hub/hub.h"
+
+struct proof_job {
+    struct hub_read_job job;
+    struct hub *hub;
+    uint64_t session, request, sequence;
+    struct hub_leaf_place place;
+    uint32_t index;
+    /* read back */
+    truc_error error;
+    bool erased;
+    char sender[TRUC_AGENCY_MAX + 1];
+    struct truc_buffer envelope, event, recipients, type;
+    uint32_t count;
+    struct truc_hash leaves[TRUC_SEAL_EVENTS_MAX];
+};
+
+static void answer_no(struct hub *hub, struct hub_session *session, uint64_t request, truc_reason reason)
+{
+    Truc__V1__Proof proof = TRUC__V1__PROOF__INIT;
+
+    proof.request = request;
+    proof.reason = (uint32_t)reason;
+    hub_session_send(hub, session, TRUC_FRAME_PROOF, 0, &proof.base, NULL);
+}
+
+static truc_error copy(struct truc_bytes from, struct truc_buffer *to)
+{
+    return from.size ? truc_buffer_append(to, from.data, from.size) : TRUC_OK;
+}
+
+static truc_error read_back(struct proof_job *job, struct hub_reader_tools *tools)
+{
+    struct truc_bytes row;
+    struct hub_input input;
+    truc_error error;
+
+    if ((error = hub_journal_get(tools->journal, job->place.row, &row)) ||
+        (error = hub_row_reader_at(tools->rows, row, job->place.offset, &input)))
+        return error;
+    if (input.kind != HUB_INPUT_SEAL || job->index >= input.u.seal.seal.count)
+        return TRUC_E_CORRUPT;
+    const struct hub_event_facts *facts = &input.u.seal.events[job->index];
+    job->count = input.u.seal.seal.count;
+    memcpy(job->sender, input.u.seal.seal.sender, sizeof job->sender);
+    for (uint32_t i = 0; i < job->count; i++)
+        job->leaves[i] = input.u.seal.events[i].leaf_hash;
+    if ((error = copy(input.u.seal.envelope, &job->envelope)) || (error = copy(facts->recipients, &job->recipients)) ||
+        (error = copy(facts->type, &job->type)))
+        return error;
+    error = hub_row_reader_content(tools->rows, job->index, tools->aead, tools->slots, &job->event);
+    job->erased = error == TRUC_E_NOT_FOUND;
+    return job->erased ? TRUC_OK : error;
+}
+
+static void run(struct hub_read_job *read, struct hub_reader_tools *tools)
+{
+    struct proof_job *job = read->context;
+
+    job->error = read_back(job, tools);
+    hub_journal_reader_reset(tools->journal);
+}
+
+static bool is_member(const struct hub_agency *agency, struct truc_bytes group)
+{
+    for (size_t i = 0; i < agency->group_count; i++)
+        if (truc_bytes_equal(truc_bytes_of(agency->groups[i]), group))
+            return true;
+    return false;
+}
+
+/* Named, member of a named group, or subscribed where nobody is named. */
+static bool was_addressed(struct hub *hub, const struct hub_agency *agency, const struct proof_job *job)
+{
+    struct truc_bytes recipients = truc_buffer_view(&job->recipients), one;
+    size_t at = 0;
+
+    while (truc_recipients_next(recipients, &at, &one)) {
+        if (truc_bytes_equal(one, truc_bytes_of(agency->code)))
+            return true;
+        if (one.size > 1 && one.data[0] == '@' && is_member(agency, truc_bytes(one.data + 1, one.size - 1)))
+            return true;
+    }
+    for (size_t i = 0; recipients.size == 0 && i < hub_core_subscription_count(hub->core); i++) {
+        const struct hub_subscription *subscription = hub_core_subscription_at(hub->core, i);
+        if (subscription->agency == agency->number &&
+            truc_type_matches(truc_bytes_of(subscription->type), truc_buffer_view(&job->type)))
+            return true;
+    }
+    return false;
+}
+
+static bool may_see(struct hub *hub, const struct hub_session *session, const struct proof_job *job,
+                    const struct truc_leaf *leaf)
+{
+    const struct hub_agency *agency = hub_core_agency_by_number(hub->core, session->agency);
+
+    if (!agency)
+        return false;
+    if (agency->role != HUB_ROLE_AGENCY || strcmp(agency->code, job->sender) == 0)
+        return true;
+    return leaf->outcomes[job->index].code == TRUC_OUTCOME_ACCEPTED && was_addressed(hub, agency, job);
+}
+
+static void set_hash(ProtobufCBinaryData *view, struct truc_hash *hash)
+{
+    *view = (ProtobufCBinaryData){sizeof hash->bytes, hash->bytes};
+}
+
+static truc_error answer_yes(struct hub *hub, struct hub_session *session, struct proof_job *job,
+                             const struct truc_buffer *leaf)
+{
+    Truc__V1__Proof proof = TRUC__V1__PROOF__INIT;
+    struct truc_hash path[TRUC_PROOF_MAX], seal_path[TRUC_PROOF_MAX];
+    ProtobufCBinaryData views[TRUC_PROOF_MAX], seal_views[TRUC_PROOF_MAX];
+    truc_error error;
+
+    if ((error = truc_inclusion_path_of(job->leaves, job->count, job->index, seal_path, &proof.n_seal_path)) ||
+        (error = truc_inclusion_path(hub_core_node, hub->core, job->place.leaf_index, hub->checkpoint_size, path,
+                                     &proof.n_path)))
+        return error;
+    for (size_t i = 0; i < proof.n_seal_path; i++)
+        set_hash(&seal_views[i], &seal_path[i]);
+    for (size_t i = 0; i < proof.n_path; i++)
+        set_hash(&views[i], &path[i]);
+    proof.request = job->request;
+    proof.event = (ProtobufCBinaryData){job->event.size, job->event.data};
+    proof.envelope = (ProtobufCBinaryData){job->envelope.size, job->envelope.data};
+    proof.index = job->index;
+    proof.seal_path = seal_views;
+    proof.leaf = (ProtobufCBinaryData){leaf->size, leaf->data};
+    proof.leaf_index = job->place.leaf_index;
+    proof.path = views;
+    proof.checkpoint = (ProtobufCBinaryData){hub->checkpoint.size, hub->checkpoint.data};
+    if (job->erased)
+        set_hash(&proof.event_hash, &job->leaves[job->index]);
+    hub_session_send(hub, session, TRUC_FRAME_PROOF, 0, &proof.base, NULL);
+    return TRUC_OK;
+}
+
+static truc_error answer(struct hub *hub, struct hub_session *session, struct proof_job *job)
+{
+    struct truc_leaf *leaf = malloc(sizeof *leaf);
+    struct truc_buffer bytes = {0};
+    truc_error error = leaf ? job->error : TRUC_E_NOMEM;
+
+    if (!error)
+        error = hub_core_leaf(hub->core, job->place.leaf_index, &bytes);
+    if (!error)
+        error = truc_leaf_parse(truc_buffer_view(&bytes), leaf);
+    if (!error && may_see(hub, session, job, leaf))
+        error = answer_yes(hub, session, job, &bytes);
+    else if (!error)
+        answer_no(hub, session, job->request, TRUC_NOT_GRANTED);
+    truc_buffer_close(&bytes);
+    free(leaf);
+    return error;
+}
+
+static void done(struct hub_read_job *read)
+{
+    struct proof_job *job = read->context;
+    struct hub_session *session = hub_session_find(job->hub, job->session);
+
+    if (session) {
+        truc_error error = answer(job->hub, session, job);
+        if (error) {
+            truc_log(TRUC_LOG_ERROR, "proof_failed", "sequence=%llu error=\"%s\"", (unsigned long long)job->sequence,
+                     truc_error_string(error));
+            answer_no(job->hub, session, job->request, TRUC_OVERLOADED);
+        }
+    }
+    truc_buffer_close(&job->envelope);
+    truc_buffer_close(&job->event);
+    truc_buffer_close(&job->recipients);
+    truc_buffer_close(&job->type);
+    free(job);
+}
+
+void hub_on_get_proof(struct hub *hub, struct hub_session *session, const Truc__V1__GetProof *get)
+{
+    struct proof_job *job = calloc(1, sizeof *job);
+
+    if (!job) {
+        answer_no(hub, session, get->request, TRUC_OVERLOADED);
+        return;
+    }
+    if (hub_core_sequence_place(hub->core, get->sequence, &job->place) != TRUC_OK) {
+        answer_no(hub, session, get->request, TRUC_NOT_GRANTED); /* as for what is not the asker's: no oracle */
+        free(job);
+        return;
+    }
+    job->job = (struct hub_read_job){.run = run, .done = done, .context = job};
+    job->hub = hub;
+    job->session = session->id;
+    job->request = get->request;
+    job->sequence = get->sequence;
+    job->index = (uint32_t)(get->sequence - job->place.first_sequence);
+    hub_readers_submit(hub->readers, &job->job);
+}
