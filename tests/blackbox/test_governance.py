@@ -1,0 +1,267 @@
+"""Administrators act by signed events; queries show what the log decided, each to whom it may concern."""
+
+import unittest
+
+from support import HubCase
+from trucpy import keys
+from trucpy.client import Agency, Refused, SessionLost, Violation
+from trucpy.hub import ADMIN, AUDITOR
+from trucpy.reasons import Reason
+from trucpy.schema import truc
+
+
+class Acts(HubCase):
+    def test_only_administrators_govern(self):
+        act = truc.Governance(reason="coup", suspend_agency=truc.AgencyRef(agency="SYS"))
+        data = act.SerializeToString()
+        for role in (0, AUDITOR):
+            c = self.hub.connect(self.agency(role=role))
+            self.assertCodes(c.submit(c.event("1", "truc.governance.v1", data=data)), Reason.NOT_GRANTED)
+
+    def test_a_new_administrator_governs(self):
+        c = self.hub.connect(self.agency(role=ADMIN))
+        other = Agency(self.code())
+        act = truc.EnrolAgency(agency=other.code, name="n", transport_key=other.transport_key, spki=other.spki)
+        self.hub.govern(by=c, enrol_agency=act)
+        self.hub.connect(other).ping()
+
+    def test_data_that_does_not_parse_or_says_nothing(self):
+        admin = self.hub.connect(self.hub.admin_agency)
+        for i, bad in enumerate((b"\xff\xff\xff", b"", truc.Governance(reason="x").SerializeToString())):
+            with self.subTest(i):
+                event = admin.event(f"bad{i}", "truc.governance.v1", data=bad)
+                self.assertCodes(admin.submit(event), Reason.INVALID_PAYLOAD)
+
+    def test_enrolling_twice(self):
+        a = self.agency()
+        act = truc.EnrolAgency(agency=a.code, name="n", transport_key=Agency("X").transport_key, spki=Agency("X").spki)
+        self.hub.govern(enrol_agency=act, expect=Reason.ILLEGAL_TRANSITION)
+
+    def test_a_transport_key_belongs_to_one_agency(self):
+        a = self.agency()
+        act = truc.EnrolAgency(agency=self.code(), name="n", transport_key=a.transport_key, spki=Agency("X").spki)
+        self.hub.govern(enrol_agency=act, expect=Reason.ILLEGAL_TRANSITION)
+
+    def test_bad_codes_and_keys_cannot_be_enrolled(self):
+        good = Agency("X")
+        for name, fields in {
+            "lower case": dict(agency="abc"),
+            "two dots": dict(agency="A..B"),
+            "too long": dict(agency="A" * 36),
+            "no code": dict(agency=""),
+            "short transport key": dict(transport_key=b"short"),
+            "no key": dict(spki=b"\x30\x00"),
+        }.items():
+            with self.subTest(name):
+                args = dict(agency=self.code(), name="n", transport_key=good.transport_key, spki=good.spki)
+                args.update(fields)
+                with self.assertRaises(AssertionError) as caught:
+                    self.hub.govern(enrol_agency=truc.EnrolAgency(**args), expect=0)
+                self.assertRegex(str(caught.exception), "INVALID_PAYLOAD|ILLEGAL_TRANSITION")
+
+    def test_acts_on_unknown_agencies(self):
+        for act in (
+            dict(suspend_agency=truc.AgencyRef(agency="NOSUCH")),
+            dict(resume_agency=truc.AgencyRef(agency="NOSUCH")),
+            dict(add_key=truc.AddKey(agency="NOSUCH", spki=Agency("X").spki)),
+            dict(revoke_key=truc.RevokeKey(agency="NOSUCH", keyid="ab" * 32)),
+            dict(set_quota=truc.SetQuota(agency="NOSUCH", events_per_s=1)),
+        ):
+            with self.subTest(list(act)[0]):
+                self.hub.govern(expect=Reason.ILLEGAL_TRANSITION, **act)
+
+    def test_a_second_genesis_is_refused(self):
+        genesis = truc.Genesis(origin=self.hub.origin)
+        with self.assertRaises(AssertionError) as caught:
+            self.hub.govern(genesis=genesis)
+        self.assertRegex(str(caught.exception), "INVALID_PAYLOAD|ILLEGAL_TRANSITION")
+
+    def test_acts_take_effect_for_the_next_event_of_the_same_seal(self):
+        admin = self.hub.connect(self.hub.admin_agency)
+        a = Agency(self.code())
+        enrol = truc.EnrolAgency(agency=a.code, name="n", transport_key=a.transport_key, spki=a.spki)
+        acts = [
+            truc.Governance(reason="x", suspend_agency=truc.AgencyRef(agency=a.code)),
+            truc.Governance(reason="x", enrol_agency=enrol),
+            truc.Governance(reason="x", suspend_agency=truc.AgencyRef(agency=a.code)),
+        ]
+        events = [admin.event(f"{a.code}{i}", "truc.governance.v1", data=g.SerializeToString()) for i, g in enumerate(acts)]
+        self.assertCodes(admin.submit(*events), Reason.ILLEGAL_TRANSITION, 0, 0)
+
+    def test_reserved_types_are_reserved(self):
+        a, b = self.pair()
+        r = a.submit(a.event("1", "truc.something.v1", recipients=b.agency.code))
+        self.assertCodes(r, Reason.NOT_GRANTED)
+
+
+class Keys(HubCase):
+    def test_a_second_signing_key_seals_and_the_first_may_go(self):
+        a, b = self.pair()
+        first = a.submit(a.event("1", "x.v1", recipients=b.agency.code))
+        old_keyid, new = a.agency.keyid, keys.new_private("ed25519")
+        self.hub.govern(add_key=truc.AddKey(agency=a.agency.code, spki=keys.spki_of(new)))
+        self.hub.govern(revoke_key=truc.RevokeKey(agency=a.agency.code, keyid=old_keyid))
+        self.hub.govern(
+            revoke_key=truc.RevokeKey(agency=a.agency.code, keyid=old_keyid), expect=Reason.ILLEGAL_TRANSITION
+        )
+        a.agency.private = new
+        # The new chain names the head that was sealed under the old key.
+        a2 = self.hub.connect(a.agency)
+        self.assertEqual(a2.chain.head, first.leaf.digest)
+        self.assertCodes(a2.submit(a2.event("2", "x.v1", recipients=b.agency.code)), 0)
+        b.credit(10)
+        self.assertEqual([d.id for d in b.receive(2)], ["1", "2"])
+
+    def test_a_second_transport_key_connects_and_a_revoked_one_does_not(self):
+        a = self.agency()
+        twin = Agency(a.code, private=a.private)
+        self.hub.govern(add_key=truc.AddKey(agency=a.code, transport_key=twin.transport_key))
+        self.hub.connect(twin).ping()
+        old = self.hub.connect(a)
+        self.hub.govern(revoke_key=truc.RevokeKey(agency=a.code, transport_key=a.transport_key))
+        with self.assertRaises(SessionLost):
+            old.ping()
+        again = self.hub.session(a)
+        with self.assertRaises(SessionLost) as caught:
+            again.hello()
+        self.assertIn(caught.exception.reason, (None, Reason.KEY_REVOKED, Reason.UNKNOWN_KEY))
+        self.hub.connect(twin).ping()
+
+    def test_the_query_shows_them_with_their_state(self):
+        a, asker = self.agency(algorithm="ed25519"), self.hub.connect(self.agency())
+        new = keys.new_private("p256")
+        self.hub.govern(add_key=truc.AddKey(agency=a.code, spki=keys.spki_of(new)))
+        self.hub.govern(revoke_key=truc.RevokeKey(agency=a.code, keyid=a.keyid))
+        rows = {r["keyid"]: r for r in asker.query("keys", agency=a.code) if r.get("keyid")}
+        self.assertEqual(rows.keys(), {a.keyid, keys.keyid_of(keys.spki_of(new))})
+        self.assertNotEqual(rows[a.keyid]["state"], rows[keys.keyid_of(keys.spki_of(new))]["state"])
+        self.assertEqual(sorted(asker.spkis_of(a.code)), sorted([a.spki, keys.spki_of(new)]))
+
+
+class Suspension(HubCase):
+    def test_a_suspended_agency_is_out_at_once_and_comes_back(self):
+        a, b = self.pair()
+        ref = truc.AgencyRef(agency=a.agency.code)
+        self.hub.govern(suspend_agency=ref)
+        with self.assertRaises((SessionLost, Refused)) as caught:
+            a.submit(a.event("1", "x.v1", recipients=b.agency.code))
+        self.assertEqual(caught.exception.reason, Reason.SUSPENDED)
+        again = self.hub.session(a.agency)
+        with self.assertRaises(SessionLost) as caught:
+            again.hello()
+        self.assertEqual(caught.exception.reason, Reason.SUSPENDED)
+        self.hub.govern(suspend_agency=ref, expect=Reason.ILLEGAL_TRANSITION)
+        self.hub.govern(resume_agency=ref)
+        a = self.hub.connect(a.agency)
+        self.assertCodes(a.submit(a.event("1", "x.v1", recipients=b.agency.code)), 0)
+
+    def test_a_suspended_receiver_gets_nothing_more(self):
+        a, b = self.pair()
+        b.credit(10)
+        self.hub.govern(suspend_agency=truc.AgencyRef(agency=b.agency.code))
+        a.submit(a.event("1", "x.v1", recipients=b.agency.code))
+        with self.assertRaises(SessionLost):
+            b.ping()
+        self.assertEqual(b.raw_deliveries, [])
+
+
+class Queries(HubCase):
+    ROWS = {
+        "status": "origin version tree_size next_sequence agencies sessions uptime_s counters state_lag_rows journal_bytes"
+        " disk_free_bytes clock",
+        "agencies": "agency name role state groups keys sessions inbox_pending inbox_dead",
+        "keys": "agency state added_at revoked_at",
+        "grants": "grant from to type legal_basis valid_from valid_until state delivery_receipts",
+        "subscriptions": "agency type source_agency",
+        "inbox": "agency next_number floor pending dead",
+        "deadletters": "agency number sequence reason attempts since note",
+        "sessions": "session agency instance software since submitted delivered credit_events",
+        "refusals": "reason count",
+    }
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.a, cls.b = cls.hub.enrol("QA"), cls.hub.enrol("QB")
+        cls.hub.grant("QA", "QB", "x.*")
+        a, b = cls.hub.connect(cls.a), cls.hub.connect(cls.b)
+        b.subscribe("x.*")
+        a.submit(a.event("1", "x.v1"), a.event("2", "y.v1", recipients="QB"), a.event("3", "x.v1"))
+        b.credit(1)
+        b.nack(b.receive_one(), reject=True)
+        b.ping()
+
+    def test_every_query_of_the_document_has_its_columns(self):
+        for who in (self.hub.admin_agency, self.agency(role=AUDITOR)):
+            client = self.hub.connect(who)
+            for what, columns in self.ROWS.items():
+                with self.subTest(what):
+                    rows = self.eventually(lambda: client.query(what), what=f"a row of {what}")
+                    for column in columns.split():
+                        self.assertIn(column, rows[0])
+
+    def test_an_agency_asks_only_for_what_is_its_own(self):
+        client = self.hub.connect(self.a)
+        for what in self.ROWS:
+            with self.subTest(what):
+                reason, rows, _ = client.query_page(what)
+                if what in ("keys", "inbox", "deadletters"):
+                    self.assertEqual(reason, 0)
+                else:
+                    self.assertEqual((reason, rows), (Reason.NOT_GRANTED, []))
+        for what in ("inbox", "deadletters"):
+            reason, rows, _ = client.query_page(what, {"agency": "QB"})
+            self.assertTrue(reason == Reason.NOT_GRANTED or all(r["agency"] == "QA" for r in rows), rows)
+
+    def test_unknown_questions_are_answered_with_a_reason(self):
+        client = self.hub.connect(self.hub.admin_agency)
+        self.assertNotEqual(client.query_page("everything")[0], 0)
+        # A cursor is the hub's own: what it makes of a foreign one is its affair, as long as it answers.
+        client.query_page("agencies", cursor="no cursor of yours")
+        client.query_page("deadletters", cursor="9" * 200)
+        client.ping()
+
+    def test_pages(self):
+        client = self.hub.connect(self.hub.admin_agency)
+        whole = client.query("agencies")
+        rows, cursor, pages = [], "", 0
+        while True:
+            reason, page, cursor = client.query_page("agencies", cursor=cursor, limit=1)
+            self.assertEqual(reason, 0)
+            self.assertLessEqual(len(page), 1)
+            rows, pages = rows + page, pages + 1
+            if not cursor:
+                break
+        self.assertEqual([r["agency"] for r in rows], [r["agency"] for r in whole])
+        self.assertGreaterEqual(pages, len(whole))
+
+    def test_filters(self):
+        client = self.hub.connect(self.hub.admin_agency)
+        self.assertEqual([r["agency"] for r in client.query("agencies", agency="QA")], ["QA"])
+        self.assertEqual({r["from"] for r in client.query("grants", **{"from": "QA"})}, {"QA"})
+        self.assertEqual(client.query("grants", **{"from": "QB"}), [])
+        self.assertEqual([(r["agency"], r["pending"]) for r in client.query("inbox", agency="QB")][0][0], "QB")
+
+    def test_status_counts_the_log(self):
+        client = self.hub.connect(self.hub.admin_agency)
+        (row,) = client.query("status")
+        self.assertEqual(row["origin"], self.hub.origin)
+        self.assertEqual(row["tree_size"], client.agency.checkpoint.size)
+        self.assertGreater(row["next_sequence"], row["tree_size"])
+
+    def test_refusals_are_counted_by_reason(self):
+        client = self.hub.connect(self.hub.admin_agency)
+        counts = lambda: {str(r["reason"]): r["count"] for r in client.query("refusals")}  # noqa: E731
+        key = next(k for k in counts() if k in ("NOT_GRANTED", str(int(Reason.NOT_GRANTED))))
+        before = counts()[key]
+        a = self.hub.connect(self.a)
+        a.submit(a.event("refused", "y.v1", recipients="QB"))
+        self.assertEqual(counts()[key], before + 1)
+
+    def test_a_query_that_is_not_his_raises(self):
+        with self.assertRaises(Violation):
+            self.hub.connect(self.a).query("sessions")
+
+
+if __name__ == "__main__":
+    unittest.main()
