@@ -1,0 +1,60 @@
+/* The replaying child's state, shared by its two files. */
+#ifndef HUB_ADMIN_VERIFY_REPLAY_H
+#define HUB_ADMIN_VERIFY_REPLAY_H
+
+#include "hub/admin/verify.h"
+
+#define RING 256 /* rows under way between workers and replay */
+
+struct pipeline {
+    pthread_mutex_t lock;
+    pthread_cond_t room, ready;
+    uint64_t next, consumed, total;
+    bool stop;
+    truc_error error; /* of a worker: memory, threads */
+    struct verify_row ring[RING];
+};
+
+struct worker {
+    struct pipeline *pipeline;
+    struct verify_progress *progress;
+    struct verify_tools tools;
+    unsigned number;
+    pthread_t thread;
+    bool started;
+};
+
+struct replay {
+    const struct verify_options *options;
+    struct verify_progress *progress;
+    struct verify_report report;
+    struct pipeline pipeline;
+    struct verify_keys keys;
+    struct worker workers[VERIFY_WORKERS_MAX];
+    struct hub_journal *journal;
+    struct hub_journal_reader *reader;
+    struct hub_slots *slots;
+    struct hub_row_reader *rows;
+    struct hub_state *state;
+    struct hub_core *core, *state_core;
+    struct hub_effects effects;
+    struct hub_row_header before; /* of the last row */
+    struct truc_hash state_digest;
+    struct truc_note_verifier note_key;
+    struct truc_buffer state_note;
+    bool replaying, state_compared, has_note_key;
+    uint64_t signatures, erased, checkpoints, seals, other_inputs, bytes;
+};
+
+#define VERIFY_NOWHERE ((struct verify_place){VERIFY_NONE, VERIFY_NONE, VERIFY_NONE, NULL})
+
+/* A signed checkpoint against the tree as replayed so far; `whose` begins the sentence of a finding. */
+void verify_checkpoint(struct replay *replay, struct truc_bytes note, const struct verify_place *place,
+                       const char *whose);
+/* The note key, as soon as genesis has named it. */
+void verify_take_note_key(struct replay *replay);
+/* The state environment: opened before the journal, compared when the replay is as far as it is. */
+void verify_open_state(struct replay *replay, const char *data);
+void verify_compare_state(struct replay *replay);
+
+#endif
