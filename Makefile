@@ -47,6 +47,7 @@ IMPORT_C  := $(wildcard adapters/import/*.c)
 DEMO_C    := $(wildcard deploy/demo/*.c)
 TEST_C    := $(wildcard tests/unit/*/*.c tests/contract/*.c)
 BENCH_C   := $(wildcard tests/bench/*.c)
+CRASH_C   := $(wildcard tests/crash/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 GEN_O    := $(GEN_C:$(BUILD)/gen/%.c=$(BUILD)/obj/gen/%.o)
@@ -57,6 +58,7 @@ LIBNET   := $(BUILD)/libhub-net.a
 LIBTRUC  := $(BUILD)/libtruc.a
 TESTS    := $(TEST_C:%.c=$(BUILD)/%)
 BENCHES  := $(BENCH_C:%.c=$(BUILD)/%)
+CRASHES  := $(CRASH_C:%.c=$(BUILD)/%)
 PROGRAMS := $(BUILD)/truc-hub $(BUILD)/truc $(BUILD)/truc-files $(BUILD)/truc-import $(BUILD)/demo-agency
 
 .DEFAULT_GOAL := all
@@ -124,6 +126,10 @@ $(BUILD)/tests/contract/%: $(BUILD)/obj/tests/contract/%.o $(LIBSTORE) $(LIBCORE
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+$(BUILD)/tests/crash/%: $(BUILD)/obj/tests/crash/%.o $(LIBTRUC) $(LIBPROTO)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBTRUC) $(LIBSTORE) $(LIBCORE) $(LIBPROTO)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -165,7 +171,7 @@ bench: deps ## receipted and delivered events a second, beside this machine's ow
 	@$(MAKE) --no-print-directory -j2 all benches
 	@tests/bench/run --build $(BUILD)
 
-tests: $(TESTS)
+tests: $(TESTS) $(CRASHES)
 benches: $(BENCHES)
 FORMATTED = $(wildcard include/truc/*.h proto/*.[ch] hub/*.[ch] hub/*/*.[ch] adapters/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] deploy/demo/*.[ch])
 

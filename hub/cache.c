@@ -70,7 +70,8 @@ static bool grow(struct hub_cache *cache)
 void hub_cache_add(struct hub_cache *cache, uint64_t leaf_index, uint64_t first_sequence, int64_t accepted_at_us,
                    struct hub_submission *submission)
 {
-    /* A gap cannot be held: what is before it is given up (it is in the journal). So is everything on a failed growth. */
+    /* A gap cannot be held: what is before it is given up (it is in the journal). So is everything on a failed growth.
+     */
     while (cache->count > 0 && cache->first_leaf + cache->count != leaf_index)
         evict(cache);
     if (cache->count == cache->capacity && !grow(cache)) {
@@ -98,7 +99,8 @@ bool hub_cache_get(struct hub_cache *cache, uint64_t leaf_index, struct hub_cont
 {
     if (cache->count == 0 || leaf_index < cache->first_leaf || leaf_index - cache->first_leaf >= cache->count)
         return false;
-    const struct cached *slot = &cache->ring[(cache->head + (size_t)(leaf_index - cache->first_leaf)) % cache->capacity];
+    const struct cached *slot =
+        &cache->ring[(cache->head + (size_t)(leaf_index - cache->first_leaf)) % cache->capacity];
     *out = (struct hub_content){
         .accepted_at_us = slot->accepted_at_us,
         .leaf_index = leaf_index,

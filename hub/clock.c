@@ -19,8 +19,8 @@ static int64_t monotonic_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* While unsure the trusted pair stays as it was, so that the hub is sure again as soon as the wall clock has come back, and
- * only then; an administrator who knows that the new time is right restarts the hub. */
+/* While unsure the trusted pair stays as it was, so that the hub is sure again as soon as the wall clock has come back,
+ * and only then; an administrator who knows that the new time is right restarts the hub. */
 void hub_clock_check(struct hub_clock *clock)
 {
     int64_t wall = hub_wall_us(), mono = monotonic_us();

@@ -1,9 +1,10 @@
-/* The group commit, seen from the loop: the commit that is being built goes to the writer as soon as that is free; what it
- * persisted is applied, put under a checkpoint, and only then answered. */
+/* The group commit, seen from the loop: the commit that is being built goes to the writer as soon as that is free; what
+ * it persisted is applied, put under a checkpoint, and only then answered. */
 #include "hub/hub.h"
 
 #define FLUSH_BYTES (16u << 20)
 #define FLUSH_MS 1000
+#define RETRY_MS 200
 
 struct hub_commit *hub_commit_new(void)
 {
@@ -71,12 +72,14 @@ void *hub_commit_alloc(struct hub_commit *commit, size_t size)
 
 void hub_commit_start(struct hub *hub)
 {
-    struct hub_commit *commit = hub->building;
+    struct hub_commit *commit = hub->retry ? hub->retry : hub->building;
 
-    if (hub->writing || !commit || commit->count == 0 || hub->fatal)
+    if (hub->writing || commit->count == 0 || hub->fatal || uv_now(&hub->loop) < hub->retry_at_ms)
         return;
-    struct hub_commit *next = hub_commit_new();
-    if (!next) {
+    if (commit == hub->retry) {
+        hub->retry = NULL;
+    } else if (!(hub->building = hub_commit_new())) {
+        hub->building = commit;
         hub_fatal(hub, "building a commit", TRUC_E_NOMEM);
         return;
     }
@@ -92,11 +95,11 @@ void hub_commit_start(struct hub *hub)
     commit->batch.count = commit->count;
     commit->batch.context = commit;
     hub->writing = commit;
-    hub->building = next;
     hub_writer_submit(hub->writer, &commit->batch);
 }
 
-/* ---- rejected: storage full --------------------------------------------------------------------------------------------- */
+/* ---- rejected: storage full
+ * --------------------------------------------------------------------------------------------- */
 
 static void refuse_seals(struct hub *hub, struct hub_commit *commit)
 {
@@ -118,80 +121,40 @@ static void refuse_seals(struct hub *hub, struct hub_commit *commit)
     }
 }
 
-static bool move_array(void **to, size_t *to_count, size_t *to_capacity, const void *from, size_t from_count, size_t size)
+/* Evidence of a fork stands behind the seal that it forks from: without that one it goes too, and comes again. */
+static void drop_forks(struct hub *hub, struct hub_commit *commit)
 {
-    uint8_t *joined = malloc((from_count + *to_count + 1) * size);
-
-    if (!joined)
-        return false;
-    if (from_count)
-        memcpy(joined, from, from_count * size);
-    if (*to_count)
-        memcpy(joined + from_count * size, *to, *to_count * size);
-    free(*to);
-    *to = joined;
-    *to_count += from_count;
-    *to_capacity = *to_count + 1;
-    return true;
+    for (size_t i = 0; i < commit->count; i++) {
+        struct hub_input *input = &commit->items[i].input;
+        const struct hub_agency *agency = hub_core_agency(hub->core, truc_bytes_of(input->agency));
+        struct truc_seal seal = {.number = input->u.fork.number};
+        if (input->kind != HUB_INPUT_FORK || !agency)
+            continue;
+        memcpy(seal.chain, input->u.fork.chain, sizeof seal.chain);
+        hub_admit_fork_aborted(hub->admit, agency->number, &seal);
+        input->kind = 0;
+    }
 }
 
-/* What is no seal (acks, releases, subscriptions) must not be lost: it goes in front of the commit being built. The acks of
- * one agency may then stand in two inputs, which is as good. */
-static bool keep_the_rest(struct hub *hub, struct hub_commit *rejected)
+static void take_out_what_was_dropped(struct hub_commit *commit)
 {
-    struct hub_commit *kept = hub_commit_new(), *building = hub->building;
-    bool ok = kept != NULL;
+    size_t kept = 0;
 
-    for (size_t pass = 0; ok && pass < 2; pass++) {
-        struct hub_commit *from = pass == 0 ? rejected : building;
-        for (size_t i = 0; ok && i < from->count; i++) {
-            if (from->items[i].input.kind == 0 || from->items[i].input.kind == HUB_INPUT_SEAL)
-                continue;
-            struct hub_row_item *item = hub_commit_add(kept, NULL);
-            ok = item != NULL;
-            if (ok)
-                *item = from->items[i];
-            for (size_t a = 0; ok && pass == 1 && a < from->ack_count; a++)
-                if (from->acks[a].item == i)
-                    from->acks[a].item = kept->count - 1;
-        }
+    for (size_t i = 0; i < commit->count; i++) {
+        if (commit->items[i].input.kind == 0)
+            continue;
+        for (size_t a = 0; a < commit->ack_count; a++)
+            if (commit->acks[a].item == i)
+                commit->acks[a].item = kept;
+        commit->submissions[kept] = commit->submissions[i];
+        commit->items[kept++] = commit->items[i];
     }
-    if (!ok) {
-        hub_commit_free(&kept);
-        return false;
-    }
-    /* The rejected commit's ack ranges become plain blocks. */
-    for (size_t i = 0; ok && i < rejected->ack_count; i++) {
-        struct hub_range **slot = hub_commit_alloc(building, 1) ? (struct hub_range **)&building->blocks[building->block_count - 1] : NULL;
-        ok = slot != NULL;
-        if (ok) {
-            free(*slot);
-            *slot = rejected->acks[i].ranges.items;
-            rejected->acks[i].ranges = (struct hub_ranges){0};
-        }
-    }
-    ok = ok &&
-         move_array((void **)&building->blocks, &building->block_count, &building->block_capacity, rejected->blocks,
-                    rejected->block_count, sizeof(void *)) &&
-         move_array((void **)&building->settles, &building->settle_count, &building->settle_capacity, rejected->settles,
-                    rejected->settle_count, sizeof(struct hub_settle));
-    if (ok) {
-        rejected->block_count = rejected->settle_count = 0;
-        free(building->items);
-        free(building->submissions);
-        building->items = kept->items;
-        building->submissions = kept->submissions;
-        building->count = kept->count;
-        building->capacity = kept->capacity;
-        building->bytes = 0;
-        kept->items = NULL;
-        kept->submissions = NULL;
-        kept->count = 0;
-    }
-    hub_commit_free(&kept);
-    return ok;
+    commit->count = kept;
+    commit->bytes = 0;
 }
 
+/* Seals are refused and come again. What is no seal (acks, releases, subscriptions) must not be lost: it is tried
+ * again, in front of what has come since. */
 static void on_rejected(struct hub *hub, struct hub_commit *commit)
 {
     if (!hub->storage_full)
@@ -199,13 +162,21 @@ static void on_rejected(struct hub *hub, struct hub_commit *commit)
                  "what=\"the journal cannot grow: seals are refused until there is room, acks wait\" rows=%llu",
                  (unsigned long long)hub_journal_rows(hub->journal));
     hub->storage_full = true;
-    refuse_seals(hub, commit);
-    refuse_seals(hub, hub->building);
-    if (!keep_the_rest(hub, commit))
-        hub_fatal(hub, "keeping acks while the disk is full", TRUC_E_NOMEM);
+    struct hub_commit *both[] = {commit, hub->building};
+    for (size_t i = 0; i < 2; i++) {
+        refuse_seals(hub, both[i]);
+        drop_forks(hub, both[i]);
+        take_out_what_was_dropped(both[i]);
+    }
+    hub->retry_at_ms = uv_now(&hub->loop) + RETRY_MS;
+    if (commit->count > 0)
+        hub->retry = commit;
+    else
+        hub_commit_free(&commit);
 }
 
-/* ---- persisted -------------------------------------------------------------------------------------------------------- */
+/* ---- persisted
+ * -------------------------------------------------------------------------------------------------------- */
 
 truc_error hub_sign_checkpoint(struct hub *hub)
 {
@@ -330,16 +301,18 @@ void hub_commit_finish(struct hub *hub)
             on_persisted(hub, commit);
             if (!hub->fatal && hub->checkpoint_size != before && !remember_checkpoint(hub))
                 hub_fatal(hub, "remembering a checkpoint", TRUC_E_NOMEM);
+            hub_commit_free(&commit);
         } else if (batch->result == TRUC_E_FULL) {
             on_rejected(hub, commit);
         } else {
             hub_fatal(hub, "writing the journal", batch->result);
+            hub_commit_free(&commit);
         }
-        hub_commit_free(&commit);
     }
 }
 
-/* ---- state behind the journal ----------------------------------------------------------------------------------------- */
+/* ---- state behind the journal
+ * ----------------------------------------------------------------------------------------- */
 
 static void note(struct hub *hub)
 {

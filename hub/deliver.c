@@ -144,7 +144,8 @@ static bool fix_views(struct hub_deliver *frame, ProtobufCBinaryData **nodes_out
         frame->groups[i].envelope.data = frame->kept.data + frame->envelope_at[i];
         frame->groups[i].nodes = nodes;
         for (size_t n = 0; n < frame->groups[i].n_nodes; n++)
-            *nodes++ = (ProtobufCBinaryData){TRUC_HASH_SIZE, frame->kept.data + frame->nodes_at[i] + n * TRUC_HASH_SIZE};
+            *nodes++ =
+                (ProtobufCBinaryData){TRUC_HASH_SIZE, frame->kept.data + frame->nodes_at[i] + n * TRUC_HASH_SIZE};
     }
     return true;
 }

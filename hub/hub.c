@@ -6,13 +6,15 @@
 #include <unistd.h>
 
 #define TICK_MS 20
+#define STOP_MS 10000
 #define SPACE_EVERY_MS 500
 #define SESSIONS_EVERY_MS 1000
 #define SLOTS_FIRST 4096
 
 const char *const hub_counter_names[COUNT_N] = {
-    "seals", "events", "event_bytes", "delivered", "acked", "nacked", "released", "stale", "commits", "commit_us",
-    "row_bytes", "cold_reads", "sessions", "dropped_sessions", "floods", "bad_frames", "checkpoints", "state_commits"};
+    "seals",  "events",     "event_bytes", "delivered",    "acked",      "nacked",   "released",
+    "stale",  "commits",    "commit_us",   "row_bytes",    "cold_reads", "sessions", "dropped_sessions",
+    "floods", "bad_frames", "checkpoints", "state_commits"};
 
 void hub_fatal(struct hub *hub, const char *what, truc_error error)
 {
@@ -22,7 +24,8 @@ void hub_fatal(struct hub *hub, const char *what, truc_error error)
     uv_stop(&hub->loop);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static truc_error explain(struct truc_buffer *why, const char *what, truc_error error, const char *detail)
 {
@@ -40,7 +43,8 @@ static truc_error open_store(struct hub *hub, const char *data, struct truc_buff
 
     if (!slots)
         return TRUC_E_NOMEM;
-    if ((error = hub_journal_open(data, (uint64_t)hub->home.settings.journal_bytes, false, false, &hub->journal, detail)))
+    if ((error =
+             hub_journal_open(data, (uint64_t)hub->home.settings.journal_bytes, false, false, &hub->journal, detail)))
         error = explain(why, "journal", error, detail);
     else if ((error = hub_slots_open(slots, false, false, &hub->slots)))
         error = explain(why, "key slots", error, "data/keys.slots is missing or damaged: restore it from its backup");
@@ -205,8 +209,7 @@ static truc_error write_boot(struct hub *hub)
     hub_writer_submit(hub->writer, &batch);
     while (!(finished = hub_writer_finished(hub->writer)))
         usleep(1000); /* nothing else goes on yet */
-    if ((error = finished->result) ||
-        (error = hub_core_begin_row(hub->core, finished->row, batch.accepted_at_us)) ||
+    if ((error = finished->result) || (error = hub_core_begin_row(hub->core, finished->row, batch.accepted_at_us)) ||
         (error = hub_core_apply(hub->core, &item.input, &hub->effects)))
         return error;
     error = hub_core_end_row(hub->core, &hub->effects);
@@ -217,17 +220,24 @@ static truc_error write_boot(struct hub *hub)
 static truc_error open_core(struct hub *hub, struct truc_buffer *why)
 {
     struct hub_port port = hub_state_port(hub->state);
-    struct hub_dispatch_limits limits = {.lease_us = hub->home.settings.lease_ms * 1000,
-                                         .credit_events = 65536,
-                                         .credit_bytes = 64u << 20};
+    struct hub_dispatch_limits limits = {
+        .lease_us = hub->home.settings.lease_ms * 1000, .credit_events = 65536, .credit_bytes = 64u << 20};
     truc_error error;
 
+    /* Senders choose subjects: without a seed of ours they could choose them all into one bucket. */
+    if ((error = truc_random(&limits.seed, sizeof limits.seed)))
+        return explain(why, "random", error, NULL);
     if ((error = hub_core_new(&port, &hub->core)) || (error = noted_slot(hub)) || (error = replay(hub)))
-        return explain(why, "log", error, error == TRUC_E_CORRUPT ? "state and journal do not fit together, or a row is damaged: run `truc log verify`; if the journal is whole, delete data/state.mdb and start again" : NULL);
+        return explain(why, "log", error,
+                       error == TRUC_E_CORRUPT
+                           ? "state and journal do not fit together, or a row is damaged: run `truc log verify`; if "
+                             "the journal is whole, delete data/state.mdb and start again"
+                           : NULL);
     if (hub_core_tree_size(hub->core) == 0)
         return explain(why, "log", TRUC_E_CORRUPT, "no genesis: this home was not made by `truc init`");
     if ((error = check_note_key(hub)))
-        return explain(why, "hub/note.pem", error, "not the key that the log's genesis names: this home mixes two logs");
+        return explain(why, "hub/note.pem", error,
+                       "not the key that the log's genesis names: this home mixes two logs");
     if ((error = start_threads(hub)) || (error = write_boot(hub)) || (error = hub_sign_checkpoint(hub)) ||
         (error = hub_admit_new(hub->core, &hub->admit)) ||
         (error = hub_dispatch_new(hub->core, &limits, (uint64_t)hub->accepted_at_us, &hub->dispatch)) ||
@@ -237,7 +247,8 @@ static truc_error open_core(struct hub *hub, struct truc_buffer *why)
     return TRUC_OK;
 }
 
-/* ---- the loop --------------------------------------------------------------------------------------------------------- */
+/* ---- the loop
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void on_wake(uv_async_t *async)
 {
@@ -265,7 +276,8 @@ static void check_space(struct hub *hub)
     if (full != hub->storage_full)
         truc_log(full ? TRUC_LOG_ERROR : TRUC_LOG_INFO, full ? "storage_full" : "storage_ok",
                  "disk_free=%llu used=%llu quota=%llu reserve=%llu", (unsigned long long)hub->space.disk_free,
-                 (unsigned long long)hub->space.used, (unsigned long long)hub->space.quota, (unsigned long long)reserve);
+                 (unsigned long long)hub->space.used, (unsigned long long)hub->space.quota,
+                 (unsigned long long)reserve);
     hub->storage_full = full;
 }
 
@@ -286,6 +298,19 @@ static void propose_due(struct hub *hub, int64_t now)
     }
 }
 
+/* What cannot be stored in time was not answered: acks come again as redeliveries, the state from the journal. */
+static void try_to_stop(struct hub *hub, uint64_t now)
+{
+    bool quiet = !hub->writing && !hub->retry && hub->building->count == 0 && !hub->frozen;
+
+    if (!quiet && now < hub->stop_deadline_ms)
+        return;
+    if (!quiet)
+        truc_log(TRUC_LOG_WARN, "stopped_early", "what=\"the disk took nothing more: unanswered acks come again\"");
+    hub_sessions_bye(hub);
+    uv_stop(&hub->loop);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct hub *hub = timer->data;
@@ -304,10 +329,8 @@ static void on_tick(uv_timer_t *timer)
         hub_sessions_check(hub);
     hub_state_flush(hub, false);
     hub_outflow(hub);
-    if (hub->stopping && !hub->writing && hub->building->count == 0 && !hub->frozen) {
-        hub_sessions_bye(hub);
-        uv_stop(&hub->loop);
-    }
+    if (hub->stopping)
+        try_to_stop(hub, now);
 }
 
 static void on_stop(uv_signal_t *signal, int number)
@@ -318,6 +341,7 @@ static void on_stop(uv_signal_t *signal, int number)
         return;
     truc_log(TRUC_LOG_INFO, "stopping", "signal=%d", number);
     hub->stopping = true;
+    hub->stop_deadline_ms = uv_now(&hub->loop) + STOP_MS;
     hub_socket_pause(hub->socket);
     hub_commit_start(hub);
     hub_state_flush(hub, true);
@@ -436,6 +460,7 @@ void hub_close(struct hub *hub)
     uv_run(&hub->loop, UV_RUN_DEFAULT); /* verifications under way end here */
     uv_loop_close(&hub->loop);
     hub_commit_free(&hub->writing);
+    hub_commit_free(&hub->retry);
     hub_commit_free(&hub->building);
     hub_dispatch_free(&hub->dispatch);
     hub_admit_free(&hub->admit);

@@ -1,5 +1,5 @@
-/* The hub's shell: everything between the transport, the store and the pure core. Everything here runs on the loop's thread
- * unless it says otherwise. hub/ARCHITECTURE.md draws the path of a seal through these files:
+/* The hub's shell: everything between the transport, the store and the pure core. Everything here runs on the loop's
+ * thread unless it says otherwise. hub/ARCHITECTURE.md draws the path of a seal through these files:
  *
  *   session.c -> verify.c (pool) -> intake.c -> [writer thread] -> commit.c -> outflow.c, receipts.c
  */
@@ -17,7 +17,8 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
-/* ---- keys for the verifying threads -------------------------------------------------------------------------------- */
+/* ---- keys for the verifying threads --------------------------------------------------------------------------------
+ */
 
 /* An immutable picture of the enrolled signing keys, revoked ones too (admission judges them). Counted; any thread. */
 struct hub_keyring {
@@ -27,15 +28,17 @@ struct hub_keyring {
         const char *keyid; /* of the key */
         struct truc_key *key;
         uint32_t agency;
-    } *keys; /* sorted by keyid */
+    } * keys; /* sorted by keyid */
 };
-/* `before` (may be NULL) lends its parsed keys. Errors: TRUC_E_NOMEM, TRUC_E_CORRUPT (a registered key that does not parse). */
+/* `before` (may be NULL) lends its parsed keys. Errors: TRUC_E_NOMEM, TRUC_E_CORRUPT (a registered key that does not
+ * parse). */
 TRUC_MUST_USE truc_error hub_keyring_new(struct hub_core *core, struct hub_keyring *before, struct hub_keyring **out);
 struct hub_keyring *hub_keyring_ref(struct hub_keyring *ring);
 void hub_keyring_free(struct hub_keyring **ring);
 const struct hub_keyring_key *hub_keyring_find(const struct hub_keyring *ring, const char *keyid);
 
-/* ---- a seal on its way through the hub ------------------------------------------------------------------------------ */
+/* ---- a seal on its way through the hub ------------------------------------------------------------------------------
+ */
 
 enum hub_submission_state {
     SUBMISSION_RECEIVING, /* pieces of its body still come */
@@ -71,10 +74,10 @@ struct hub_submission {
     struct truc_envelope parsed;
     struct hub_event_facts *facts;
     struct truc_bytes *events;
-    bool administrator;       /* the agency's role, for which nothing changes once it is enrolled */
-    struct truc_arena *arena; /* governance */
+    bool administrator;         /* the agency's role, for which nothing changes once it is enrolled */
+    struct truc_arena *arena;   /* governance */
     struct truc_arena *scratch; /* of the verifying thread */
-    struct hub_text *texts;   /* what facts borrow beyond the body */
+    struct hub_text *texts;     /* what facts borrow beyond the body */
     uint64_t *slots;
     struct hub_submission *same; /* later submissions of the same seal that wait for this one's receipt */
 };
@@ -84,7 +87,8 @@ void hub_verify_start(struct hub_submission *submission);
 /* What the pool does: any thread, touches nothing but the submission. */
 void hub_verify_seal(struct hub_submission *submission);
 
-/* ---- sessions --------------------------------------------------------------------------------------------------------- */
+/* ---- sessions
+ * --------------------------------------------------------------------------------------------------------- */
 
 enum session_state { SESSION_GREETING, SESSION_OPEN, SESSION_CLOSING };
 
@@ -101,7 +105,7 @@ struct hub_session {
     uint8_t instance[16];
     uint64_t last_heard_ms;
     int64_t since_us;
-    size_t in_flight; /* bytes of submissions not yet answered */
+    size_t in_flight;                     /* bytes of submissions not yet answered */
     struct hub_submission *first, **last; /* not yet admitted, in order of arrival */
     struct hub_submission *receiving;
     struct hub_outframe *out_first, **out_last; /* deliveries that wait for cold reads, in order */
@@ -114,7 +118,8 @@ struct hub_session {
     UT_hash_handle by_id, by_peer;
 };
 
-/* ---- one group commit ------------------------------------------------------------------------------------------------- */
+/* ---- one group commit
+ * ------------------------------------------------------------------------------------------------- */
 
 struct hub_settle { /* an answer that a client is owed when its ack, nack or subscription is durable */
     uint64_t session, lease;
@@ -148,7 +153,8 @@ struct hub_row_item *hub_commit_add(struct hub_commit *commit, struct hub_submis
 /* Heap that lives as long as the commit; NULL: out of memory. */
 void *hub_commit_alloc(struct hub_commit *commit, size_t size);
 
-/* ---- recent events, for delivery without a read ----------------------------------------------------------------------- */
+/* ---- recent events, for delivery without a read
+ * ----------------------------------------------------------------------- */
 
 /* The events of one seal at hand, from memory or read back from the journal. */
 struct hub_content {
@@ -170,7 +176,8 @@ void hub_cache_add(struct hub_cache *cache, uint64_t leaf_index, uint64_t first_
 bool hub_cache_get(struct hub_cache *cache, uint64_t leaf_index, struct hub_content *out);
 size_t hub_cache_bytes(const struct hub_cache *cache);
 
-/* ---- the clock -------------------------------------------------------------------------------------------------------- */
+/* ---- the clock
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct hub_clock {
     int64_t wall_us, mono_us; /* the last pair that was trusted */
@@ -181,12 +188,29 @@ int64_t hub_wall_us(void);
 /* Compares the clocks; unsure while they disagree by more than a second since they were last trusted. */
 void hub_clock_check(struct hub_clock *clock);
 
-/* ---- the hub ---------------------------------------------------------------------------------------------------------- */
+/* ---- the hub
+ * ---------------------------------------------------------------------------------------------------------- */
 
 enum hub_counter {
-    COUNT_SEALS, COUNT_EVENTS, COUNT_EVENT_BYTES, COUNT_DELIVERED, COUNT_ACKED, COUNT_NACKED, COUNT_RELEASED,
-    COUNT_STALE, COUNT_COMMITS, COUNT_COMMIT_US, COUNT_ROW_BYTES, COUNT_COLD_READS, COUNT_SESSIONS, COUNT_DROPPED_SESSIONS,
-    COUNT_FLOODS, COUNT_BAD_FRAMES, COUNT_CHECKPOINTS, COUNT_STATE_COMMITS, COUNT_N
+    COUNT_SEALS,
+    COUNT_EVENTS,
+    COUNT_EVENT_BYTES,
+    COUNT_DELIVERED,
+    COUNT_ACKED,
+    COUNT_NACKED,
+    COUNT_RELEASED,
+    COUNT_STALE,
+    COUNT_COMMITS,
+    COUNT_COMMIT_US,
+    COUNT_ROW_BYTES,
+    COUNT_COLD_READS,
+    COUNT_SESSIONS,
+    COUNT_DROPPED_SESSIONS,
+    COUNT_FLOODS,
+    COUNT_BAD_FRAMES,
+    COUNT_CHECKPOINTS,
+    COUNT_STATE_COMMITS,
+    COUNT_N
 };
 extern const char *const hub_counter_names[COUNT_N];
 
@@ -214,6 +238,8 @@ struct hub {
     size_t in_flight;
     /* commit */
     struct hub_commit *building, *writing;
+    struct hub_commit *retry; /* what a full disk rejected and must not be lost */
+    uint64_t retry_at_ms;
     struct hub_effects effects;
     struct truc_buffer checkpoint; /* newest signed note */
     uint64_t checkpoint_size;
@@ -230,7 +256,7 @@ struct hub {
     bool storage_full, stopping, fatal;
     int exit_code;
     struct hub_journal_space space;
-    uint64_t started_ms;
+    uint64_t started_ms, stop_deadline_ms;
     uint64_t counters[COUNT_N];
     uint64_t refused[64]; /* seals refused without a leaf, by reason */
 };
@@ -254,7 +280,7 @@ void hub_session_send(struct hub *hub, struct hub_session *session, enum truc_fr
 /* Ends it: BYE with the reason, then the connection is taken. */
 void hub_session_end(struct hub *hub, struct hub_session *session, truc_reason reason, const char *text);
 void hub_sessions_check(struct hub *hub); /* silence, revoked keys, suspended agencies */
-void hub_sessions_bye(struct hub *hub); /* all of them, in order */
+void hub_sessions_bye(struct hub *hub);   /* all of them, in order */
 void hub_sessions_free(struct hub *hub);
 /* A submission was answered: its bytes are no longer in flight. */
 void hub_uncharge(struct hub *hub, struct hub_submission *submission);
@@ -275,7 +301,7 @@ bool hub_slots_for(struct hub *hub, struct hub_submission *submission);
 void hub_slots_learn(struct hub *hub, uint64_t slot);
 
 /* commit.c */
-void hub_commit_start(struct hub *hub); /* gives the building commit to the writer if that is free */
+void hub_commit_start(struct hub *hub);  /* gives the building commit to the writer if that is free */
 void hub_commit_finish(struct hub *hub); /* takes finished commits: apply, checkpoint, answers */
 TRUC_MUST_USE truc_error hub_apply_effects(struct hub *hub);
 void hub_state_flush(struct hub *hub, bool force);

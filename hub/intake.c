@@ -8,11 +8,13 @@
 #define ACK_COUNT_MAX 65536
 #define NOTE_MAX 200
 
-/* ---- refusals ----------------------------------------------------------------------------------------------------------- */
+/* ---- refusals
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static bool costs_the_session(truc_reason reason)
 {
-    return reason == TRUC_MALFORMED || reason == TRUC_BAD_SEAL || reason == TRUC_WRONG_ORIGIN || reason == TRUC_SEAL_FORK;
+    return reason == TRUC_MALFORMED || reason == TRUC_BAD_SEAL || reason == TRUC_WRONG_ORIGIN ||
+           reason == TRUC_SEAL_FORK;
 }
 
 static void block_chain(struct hub_session *session, const struct truc_seal *seal, truc_reason reason)
@@ -27,7 +29,8 @@ static void block_chain(struct hub_session *session, const struct truc_seal *sea
     session->blocked_reason = reason;
 }
 
-void hub_refuse(struct hub *hub, struct hub_submission *submission, truc_reason reason, const char *text, uint32_t retry_ms)
+void hub_refuse(struct hub *hub, struct hub_submission *submission, truc_reason reason, const char *text,
+                uint32_t retry_ms)
 {
     Truc__V1__Refused refused = TRUC__V1__REFUSED__INIT;
     struct hub_session *session = hub_session_find(hub, submission->session);
@@ -39,7 +42,8 @@ void hub_refuse(struct hub *hub, struct hub_submission *submission, truc_reason 
     if (!session)
         return;
     if (submission->parses) {
-        refused.seal_digest = (ProtobufCBinaryData){sizeof submission->parsed.digest.bytes, submission->parsed.digest.bytes};
+        refused.seal_digest =
+            (ProtobufCBinaryData){sizeof submission->parsed.digest.bytes, submission->parsed.digest.bytes};
         refused.chain = (ProtobufCBinaryData){sizeof seal->chain, seal->chain};
         refused.number = seal->number;
         if (truc_reason_is_transient(reason))
@@ -56,10 +60,11 @@ void hub_refuse(struct hub *hub, struct hub_submission *submission, truc_reason 
         hub_session_end(hub, session, reason, refused.text);
 }
 
-/* ---- key slots ---------------------------------------------------------------------------------------------------------- */
+/* ---- key slots
+ * ---------------------------------------------------------------------------------------------------------- */
 
-/* Subjects seen lately and their slots. What is forgotten gets a new slot at its next event: a subject may have several,
- * a slot never serves two subjects. */
+/* Subjects seen lately and their slots. What is forgotten gets a new slot at its next event: a subject may have
+ * several, a slot never serves two subjects. */
 #define SLOT_MEMORY 65536
 #define SLOTS_LOW 32768
 #define SLOTS_STEP 65536
@@ -148,7 +153,8 @@ bool hub_slots_for(struct hub *hub, struct hub_submission *submission)
     return true;
 }
 
-/* ---- seals -------------------------------------------------------------------------------------------------------------- */
+/* ---- seals
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static bool blocked_by_earlier(const struct hub_session *session, const struct truc_seal *seal)
 {
@@ -275,8 +281,9 @@ static void admit(struct hub *hub, struct hub_session *session, struct hub_submi
         hub_refuse(hub, submission, TRUC_OVERLOADED, NULL, RETRY_MS);
         return;
     }
-    truc_error error = hub_admit_seal(hub->admit, submission->agency, seal, &submission->parsed.digest,
-                                      submission->body.size, hub_wall_us(), &admission, &reason, &retry_ms, &leaf_index);
+    truc_error error =
+        hub_admit_seal(hub->admit, submission->agency, seal, &submission->parsed.digest, submission->body.size,
+                       hub_wall_us(), &admission, &reason, &retry_ms, &leaf_index);
     if (error) {
         hub_fatal(hub, "admission", error);
         return;
@@ -328,7 +335,8 @@ void hub_submission_verified(struct hub_submission *submission)
     hub_commit_start(hub);
 }
 
-/* ---- acks and the rest ---------------------------------------------------------------------------------------------------- */
+/* ---- acks and the rest
+ * ---------------------------------------------------------------------------------------------------- */
 
 static bool settle_later(struct hub *hub, uint64_t session, uint64_t lease, struct hub_range range, char *subscription)
 {
@@ -466,7 +474,8 @@ void hub_on_subscribe(struct hub *hub, struct hub_session *session, const Truc__
     struct truc_bytes type = truc_bytes_of(subscribe->type), source = truc_bytes_of(subscribe->source_agency);
 
     if (!truc_type_pattern_is_valid(type) || (source.size > 0 && !truc_agency_is_valid(source))) {
-        hub_session_end(hub, session, TRUC_MALFORMED, "SUBSCRIBE: not an event type or prefix ending in '*', or not an agency code");
+        hub_session_end(hub, session, TRUC_MALFORMED,
+                        "SUBSCRIBE: not an event type or prefix ending in '*', or not an agency code");
         return;
     }
     char *copy = hub_commit_alloc(hub->building, type.size + source.size);

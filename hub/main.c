@@ -3,11 +3,12 @@
 #include <getopt.h>
 #include <signal.h>
 
-static const char usage[] = "usage: truc-hub --home DIR [--check-config]\n"
-                            "\n"
-                            "Runs the hub whose home `truc init` made. Prints \"ready endpoint=...\" when it serves.\n"
-                            "  --check-config   reads hub.yaml and the keys, says what is wrong, and exits\n"
-                            "Exit codes: 0 stopped in order, 1 failed while running, 2 wrong usage or configuration, 3 cannot start\n";
+static const char usage[] =
+    "usage: truc-hub --home DIR [--check-config]\n"
+    "\n"
+    "Runs the hub whose home `truc init` made. Prints \"ready endpoint=...\" when it serves.\n"
+    "  --check-config   reads hub.yaml and the keys, says what is wrong, and exits\n"
+    "Exit codes: 0 stopped in order, 1 failed while running, 2 wrong usage or configuration, 3 cannot start\n";
 
 static int check_config(const char *home)
 {

@@ -1,5 +1,6 @@
 /* Deliveries: what the dispatcher leases becomes DELIVER frames, from memory where the events are recent, read back and
- * decrypted by a reader thread where they are not. Frames of one session leave in the order in which they were leased. */
+ * decrypted by a reader thread where they are not. Frames of one session leave in the order in which they were leased.
+ */
 #include "hub/deliver.h"
 
 #define TAKE_MAX HUB_DELIVER_ITEMS
@@ -31,7 +32,8 @@ static void make_groups(struct hub_outframe *out)
 {
     out->group_count = 0;
     for (size_t i = 0; i < out->count; i++) {
-        const struct hub_posting *now = &out->deliveries[i].posting, *before = i ? &out->deliveries[i - 1].posting : NULL;
+        const struct hub_posting *now = &out->deliveries[i].posting,
+                                 *before = i ? &out->deliveries[i - 1].posting : NULL;
         if (before && before->leaf_index == now->leaf_index && before->index < now->index)
             out->groups[out->group_count - 1].count++;
         else
@@ -63,7 +65,8 @@ static truc_error fill_from_memory(struct hub *hub, struct hub_outframe *out)
     return error;
 }
 
-/* ---- cold reads, on a reader thread ------------------------------------------------------------------------------------- */
+/* ---- cold reads, on a reader thread
+ * ------------------------------------------------------------------------------------- */
 
 static truc_error read_group(struct hub_outframe *out, const struct group_place *group, struct hub_reader_tools *tools)
 {
@@ -80,8 +83,9 @@ static truc_error read_group(struct hub_outframe *out, const struct group_place 
         return TRUC_E_CORRUPT;
     for (size_t i = 0; i < group->count; i++) {
         uint32_t index = out->deliveries[group->first + i].posting.index;
-        error = index < input.u.seal.seal.count ? hub_row_reader_content(tools->rows, index, tools->aead, tools->slots, &plain[i])
-                                                : TRUC_E_CORRUPT;
+        error = index < input.u.seal.seal.count
+                    ? hub_row_reader_content(tools->rows, index, tools->aead, tools->slots, &plain[i])
+                    : TRUC_E_CORRUPT;
         if (error && error != TRUC_E_NOT_FOUND)
             goto out;
         if (!error)
@@ -138,7 +142,8 @@ static void read_done(struct hub_read_job *job)
         send_ready(hub, session);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------------- */
+/* ---- sending
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* What cannot be delivered goes back, with the reason, to where an administrator sees it. */
 static void give_back(struct hub *hub, struct hub_session *session, const struct hub_delivery *delivery, truc_error why)
@@ -193,7 +198,8 @@ static truc_error locate(struct hub *hub, struct hub_outframe *out)
 {
     for (size_t i = 0; i < out->group_count; i++) {
         struct hub_leaf_place place;
-        truc_error error = hub_core_leaf_place(hub->core, out->deliveries[out->groups[i].first].posting.leaf_index, &place);
+        truc_error error =
+            hub_core_leaf_place(hub->core, out->deliveries[out->groups[i].first].posting.leaf_index, &place);
         if (error)
             return error;
         out->groups[i].row = place.row;

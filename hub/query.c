@@ -65,11 +65,12 @@ static json_int_t sessions_of(const struct hub *hub, uint32_t agency)
     json_int_t count = 0;
 
     HASH_ITER(by_id, hub->sessions_by_id, session, next)
-        count += session->agency == agency && session->state == SESSION_OPEN;
+    count += session->agency == agency && session->state == SESSION_OPEN;
     return count;
 }
 
-/* ---- one function a query ------------------------------------------------------------------------------------------------ */
+/* ---- one function a query
+ * ------------------------------------------------------------------------------------------------ */
 
 static void q_status(struct query *query)
 {
@@ -82,17 +83,16 @@ static void q_status(struct query *query)
         if (hub->refused[i])
             json_object_set_new(refused, truc_reason_name(i), json_integer((json_int_t)hub->refused[i]));
     add(query, 0,
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:b}", "origin",
-                  hub_core_origin(hub->core), "version", VERSION, "tree_size", (json_int_t)hub_core_tree_size(hub->core),
-                  "next_sequence", (json_int_t)hub_core_next_sequence(hub->core), "agencies",
-                  (json_int_t)hub_core_agency_count(hub->core), "sessions",
-                  (json_int_t)HASH_CNT(by_id, hub->sessions_by_id), "uptime_s",
-                  (json_int_t)((uv_now(&hub->loop) - hub->started_ms) / 1000), "counters", counters, "seals_refused", refused,
-                  "state_lag_rows",
-                  (json_int_t)(hub_core_applied(hub->core) - hub->state_rows), "journal_rows",
-                  (json_int_t)hub_journal_rows(hub->journal), "journal_bytes", (json_int_t)hub->space.used,
-                  "disk_free_bytes", (json_int_t)hub->space.disk_free, "clock", hub->clock.unsure ? "unsure" : "sure",
-                  "storage_full", hub->storage_full));
+        json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:b}", "origin",
+            hub_core_origin(hub->core), "version", VERSION, "tree_size", (json_int_t)hub_core_tree_size(hub->core),
+            "next_sequence", (json_int_t)hub_core_next_sequence(hub->core), "agencies",
+            (json_int_t)hub_core_agency_count(hub->core), "sessions", (json_int_t)HASH_CNT(by_id, hub->sessions_by_id),
+            "uptime_s", (json_int_t)((uv_now(&hub->loop) - hub->started_ms) / 1000), "counters", counters,
+            "seals_refused", refused, "state_lag_rows", (json_int_t)(hub_core_applied(hub->core) - hub->state_rows),
+            "journal_rows", (json_int_t)hub_journal_rows(hub->journal), "journal_bytes", (json_int_t)hub->space.used,
+            "disk_free_bytes", (json_int_t)hub->space.disk_free, "clock", hub->clock.unsure ? "unsure" : "sure",
+            "storage_full", hub->storage_full));
 }
 
 static void q_agencies(struct query *query)
@@ -127,9 +127,9 @@ static json_t *signing_key_row(const struct query *query, const struct hub_signi
 
     if (truc_base64_encode(key->spki, &spki) == TRUC_OK)
         row = json_pack("{s:s, s:s, s:s, s:s%, s:s, s:o, s:o}", "agency", code_of(query->hub, key->agency), "keyid",
-                        key->keyid, "algorithm", truc_algorithm_name(key->algorithm), "spki", spki.data, spki.size, "state",
-                        key->revoked_at_us ? "revoked" : "valid", "added_at", time_or_null(key->added_at_us), "revoked_at",
-                        time_or_null(key->revoked_at_us));
+                        key->keyid, "algorithm", truc_algorithm_name(key->algorithm), "spki", spki.data, spki.size,
+                        "state", key->revoked_at_us ? "revoked" : "valid", "added_at", time_or_null(key->added_at_us),
+                        "revoked_at", time_or_null(key->revoked_at_us));
     truc_buffer_close(&spki);
     return row;
 }
@@ -151,9 +151,9 @@ static void q_keys(struct query *query)
         truc_hex(truc_bytes(key->key, sizeof key->key), hex);
         if (wanted(query->agency, code_of(query->hub, key->agency)) &&
             !add(query, at,
-                 json_pack("{s:s, s:s, s:s, s:o, s:o}", "agency", code_of(query->hub, key->agency), "transport_key", hex,
-                           "state", key->revoked_at_us ? "revoked" : "valid", "added_at", time_or_null(key->added_at_us),
-                           "revoked_at", time_or_null(key->revoked_at_us))))
+                 json_pack("{s:s, s:s, s:s, s:o, s:o}", "agency", code_of(query->hub, key->agency), "transport_key",
+                           hex, "state", key->revoked_at_us ? "revoked" : "valid", "added_at",
+                           time_or_null(key->added_at_us), "revoked_at", time_or_null(key->revoked_at_us))))
             return;
     }
 }
@@ -165,8 +165,8 @@ static void q_grants(struct query *query)
         if (!wanted(query->from, grant->from) || !wanted(query->to, grant->to))
             continue;
         if (!add(query, at,
-                 json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:b, s:b, s:I, s:I}", "grant", grant->grant, "from",
-                           grant->from, "to", grant->to, "type", grant->type, "legal_basis", grant->legal_basis,
+                 json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:b, s:b, s:I, s:I}", "grant", grant->grant,
+                           "from", grant->from, "to", grant->to, "type", grant->type, "legal_basis", grant->legal_basis,
                            "valid_from", time_or_null(grant->valid_from_us), "valid_until",
                            time_or_null(grant->valid_until_us), "state", grant->withdrawn_at_us ? "withdrawn" : "given",
                            "delivery_receipts", grant->delivery_receipts, "skip_dead_letters", grant->skip_dead_letters,
@@ -181,8 +181,9 @@ static void q_subscriptions(struct query *query)
         const struct hub_subscription *subscription = hub_core_subscription_at(query->hub->core, at);
         const char *agency = code_of(query->hub, subscription->agency);
         if (wanted(query->agency, agency) &&
-            !add(query, at, json_pack("{s:s, s:s, s:s}", "agency", agency, "type", subscription->type, "source_agency",
-                                      subscription->source_agency)))
+            !add(query, at,
+                 json_pack("{s:s, s:s, s:s}", "agency", agency, "type", subscription->type, "source_agency",
+                           subscription->source_agency)))
             return;
     }
 }
@@ -194,9 +195,10 @@ static void q_inbox(struct query *query)
     for (uint32_t n = (uint32_t)query->cursor + 1; n <= count; n++) {
         const struct hub_agency *agency = hub_core_agency_by_number(query->hub->core, n);
         if (agency && wanted(query->agency, agency->code) &&
-            !add(query, n - 1, json_pack("{s:s, s:I, s:I, s:I, s:I}", "agency", agency->code, "next_number",
-                                         (json_int_t)agency->next_number, "floor", (json_int_t)agency->floor, "pending",
-                                         (json_int_t)agency->pending, "dead", (json_int_t)agency->dead)))
+            !add(query, n - 1,
+                 json_pack("{s:s, s:I, s:I, s:I, s:I}", "agency", agency->code, "next_number",
+                           (json_int_t)agency->next_number, "floor", (json_int_t)agency->floor, "pending",
+                           (json_int_t)agency->pending, "dead", (json_int_t)agency->dead)))
             return;
     }
 }
@@ -245,8 +247,8 @@ static void q_sessions(struct query *query)
             continue;
         truc_hex(truc_bytes(session->instance, sizeof session->instance), instance);
         if (!add(query, at - 1,
-                 json_pack("{s:I, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "session", (json_int_t)session->id, "agency",
-                           session->agency_code, "instance", instance, "software", session->software, "since",
+                 json_pack("{s:I, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "session", (json_int_t)session->id,
+                           "agency", session->agency_code, "instance", instance, "software", session->software, "since",
                            time_or_null(session->since_us), "submitted", (json_int_t)session->submitted, "delivered",
                            (json_int_t)session->delivered, "acked", (json_int_t)session->acked, "credit_events",
                            (json_int_t)hub_dispatch_credit_left(query->hub->dispatch, session->id))))
@@ -259,8 +261,9 @@ static void q_refusals(struct query *query)
     for (unsigned reason = 1; reason < 64; reason++) {
         uint64_t events = hub_core_refusals(query->hub->core, reason), seals = query->hub->refused[reason];
         if (events + seals > 0)
-            add(query, reason, json_pack("{s:s, s:I, s:I}", "reason", truc_reason_name(reason), "count", (json_int_t)events,
-                                         "seals_since_start", (json_int_t)seals));
+            add(query, reason,
+                json_pack("{s:s, s:I, s:I}", "reason", truc_reason_name(reason), "count", (json_int_t)events,
+                          "seals_since_start", (json_int_t)seals));
     }
 }
 
@@ -281,7 +284,8 @@ static const struct {
     {"refusals", q_refusals, false, false},
 };
 
-/* ---- frames ---------------------------------------------------------------------------------------------------------------- */
+/* ---- frames
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void send_answer(struct hub *hub, struct hub_session *session, Truc__V1__Answer *answer, const char *json)
 {
@@ -339,7 +343,8 @@ static void run(struct hub *hub, struct hub_session *session, const Truc__V1__Qu
     if (text)
         send_answer(hub, session, &answer, text);
     else
-        refuse(hub, session, message->request, TRUC_OVERLOADED, "the hub could not make the rows: it is out of memory, or a text is no UTF-8");
+        refuse(hub, session, message->request, TRUC_OVERLOADED,
+               "the hub could not make the rows: it is out of memory, or a text is no UTF-8");
     free(text);
     json_decref(query->rows);
 }

@@ -1,4 +1,5 @@
-/* Receipts and settled acks: what leaves once a commit is durable. One frame a session and commit, one checkpoint a frame. */
+/* Receipts and settled acks: what leaves once a commit is durable. One frame a session and commit, one checkpoint a
+ * frame. */
 #include "hub/hub.h"
 
 #define RECEIPTS_BYTES (512u << 10) /* of leaves in one frame: part 1 stays below its limit */
@@ -36,8 +37,8 @@ static truc_error frame_add(struct hub *hub, struct receipt_frame *frame, const 
 {
     size_t at = frame->count, path_count;
     Truc__V1__Receipt *item = &frame->items[at];
-    truc_error error = truc_inclusion_path(hub_core_node, hub->core, leaf_index, hub->checkpoint_size, frame->paths[at],
-                                           &path_count);
+    truc_error error =
+        truc_inclusion_path(hub_core_node, hub->core, leaf_index, hub->checkpoint_size, frame->paths[at], &path_count);
 
     if (error)
         return error;
@@ -120,7 +121,8 @@ void hub_send_known(struct hub *hub, struct hub_session *session, const struct t
     free(frame);
 }
 
-/* ---- acks ------------------------------------------------------------------------------------------------------------- */
+/* ---- acks
+ * ------------------------------------------------------------------------------------------------------------- */
 
 #define SETTLED_MAX 1024
 

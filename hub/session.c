@@ -49,7 +49,8 @@ void hub_session_send(struct hub *hub, struct hub_session *session, enum truc_fr
                       const ProtobufCMessage *message, zmq_msg_t *body)
 {
     struct truc_buffer part = {0};
-    truc_error error = session->state == SESSION_CLOSING ? TRUC_E_CLOSED : truc_frame_encode(kind, flags, message, &part);
+    truc_error error =
+        session->state == SESSION_CLOSING ? TRUC_E_CLOSED : truc_frame_encode(kind, flags, message, &part);
 
     if (error) {
         if (body)
@@ -60,7 +61,8 @@ void hub_session_send(struct hub *hub, struct hub_session *session, enum truc_fr
     truc_buffer_close(&part);
     if (error && session->state != SESSION_CLOSING) {
         truc_log(TRUC_LOG_WARN, "session_cannot_take", "session=%llu agency=%s frame=%s error=\"%s\"",
-                 (unsigned long long)session->id, session->agency_code, truc_frame_name(kind), truc_error_string(error));
+                 (unsigned long long)session->id, session->agency_code, truc_frame_name(kind),
+                 truc_error_string(error));
         session->state = SESSION_CLOSING;
         hub->counters[COUNT_DROPPED_SESSIONS]++;
         hub_socket_drop(hub->socket, session->peer, 0);
@@ -90,7 +92,8 @@ static void bad_frame(struct hub *hub, struct hub_session *session, truc_reason 
     hub_session_end(hub, session, reason, text);
 }
 
-/* ---- submit --------------------------------------------------------------------------------------------------------- */
+/* ---- submit ---------------------------------------------------------------------------------------------------------
+ */
 
 void hub_uncharge(struct hub *hub, struct hub_submission *submission)
 {
@@ -127,9 +130,10 @@ static void submission_complete(struct hub *hub, struct hub_session *session, st
         submission->body = truc_bytes(zmq_msg_data(&submission->piece), zmq_msg_size(&submission->piece));
     queue(session, submission);
     session->submitted++;
-    submission->owners++; /* verification's */
+    submission->owners++;     /* verification's */
     if (submission->reason) { /* over a limit already: answered in its turn, named but not verified */
-        submission->parses = truc_envelope_parse(truc_buffer_view(&submission->envelope), &submission->parsed) == TRUC_OK;
+        submission->parses =
+            truc_envelope_parse(truc_buffer_view(&submission->envelope), &submission->parsed) == TRUC_OK;
         hub_submission_verified(submission);
         return;
     }
@@ -207,7 +211,8 @@ static void on_submit(struct hub *hub, struct hub_session *session, const Truc__
     add_piece(hub, session, submission, body, more);
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------------- */
+/* ---- frames
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void on_ping(struct hub *hub, struct hub_session *session, const Truc__V1__Ping *ping)
 {
@@ -335,7 +340,8 @@ void hub_on_message(void *context, uint32_t peer, const uint8_t key[32], zmq_msg
         on_frame(hub, session, parts, count);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void forget(struct hub *hub, struct hub_session *session)
 {
@@ -387,7 +393,8 @@ void hub_on_flood(void *context, uint32_t peer, uint64_t bytes)
 
     hub->counters[COUNT_FLOODS]++;
     truc_log(TRUC_LOG_WARN, "flood", "session=%llu agency=%s bytes=%llu what=\"endless message, connection taken\"",
-             session ? (unsigned long long)session->id : 0ull, session ? session->agency_code : "", (unsigned long long)bytes);
+             session ? (unsigned long long)session->id : 0ull, session ? session->agency_code : "",
+             (unsigned long long)bytes);
 }
 
 /* Keys are checked at the handshake only by libzmq: every change of the registry looks at all sessions again. */
@@ -399,7 +406,8 @@ void hub_sessions_check(struct hub *hub)
     HASH_ITER(by_id, hub->sessions_by_id, session, next)
     {
         const struct hub_transport_key *key = hub_core_transport(hub->core, session->key);
-        const struct hub_agency *agency = session->agency ? hub_core_agency_by_number(hub->core, session->agency) : NULL;
+        const struct hub_agency *agency =
+            session->agency ? hub_core_agency_by_number(hub->core, session->agency) : NULL;
         if (session->state == SESSION_CLOSING)
             continue;
         if (!key || key->revoked_at_us != 0)
@@ -416,7 +424,7 @@ void hub_sessions_bye(struct hub *hub)
     struct hub_session *session, *next;
 
     HASH_ITER(by_id, hub->sessions_by_id, session, next)
-        hub_session_end(hub, session, TRUC_ACCEPTED, "the hub stops: connect again later");
+    hub_session_end(hub, session, TRUC_ACCEPTED, "the hub stops: connect again later");
 }
 
 void hub_sessions_free(struct hub *hub)
@@ -424,5 +432,5 @@ void hub_sessions_free(struct hub *hub)
     struct hub_session *session, *next;
 
     HASH_ITER(by_id, hub->sessions_by_id, session, next)
-        forget(hub, session);
+    forget(hub, session);
 }

@@ -1,5 +1,5 @@
-/* What a verifying thread does with one seal: everything that needs its bytes and nothing that needs the state. One parse,
- * one hash an event. */
+/* What a verifying thread does with one seal: everything that needs its bytes and nothing that needs the state. One
+ * parse, one hash an event. */
 #include "hub/hub.h"
 #include "hub/store/governance.h"
 #include "truc/payload.h"
@@ -29,7 +29,8 @@ static uint8_t kind_of(struct truc_bytes type)
     return HUB_EVENT_PLAIN;
 }
 
-/* Tiny fields unpack to many times their size. What a thread unpacks only to look at it is thrown away event by event. */
+/* Tiny fields unpack to many times their size. What a thread unpacks only to look at it is thrown away event by event.
+ */
 #define SCRATCH_ARENA (8u << 20)
 /* Acts are kept until they are applied; only an administrator's are decoded at all. */
 #define GOVERNANCE_ARENA (64u << 20)
@@ -94,7 +95,8 @@ static truc_error join_recipients(struct hub_submission *submission, const Truc_
     return TRUC_OK;
 }
 
-static void read_recall(struct hub_submission *submission, const struct truc_event *event, struct hub_event_facts *facts)
+static void read_recall(struct hub_submission *submission, const struct truc_event *event,
+                        struct hub_event_facts *facts)
 {
     ProtobufCMessage *message;
 
@@ -105,8 +107,8 @@ static void read_recall(struct hub_submission *submission, const struct truc_eve
         return;
     }
     const Truc__V1__Recall *recall = (const Truc__V1__Recall *)message;
-    truc_event_key(truc_bytes_of(submission->parsed.seal.sender), truc_bytes_of(recall->source), truc_bytes_of(recall->id),
-                   facts->recalled);
+    truc_event_key(truc_bytes_of(submission->parsed.seal.sender), truc_bytes_of(recall->source),
+                   truc_bytes_of(recall->id), facts->recalled);
     if (join_recipients(submission, recall, &facts->recipients) != TRUC_OK)
         facts->flags |= HUB_FACT_INVALID_PAYLOAD;
 }
@@ -201,10 +203,12 @@ void hub_verify_seal(struct hub_submission *submission)
     const struct truc_seal *seal = &submission->parsed.seal;
     truc_error error = truc_envelope_parse(truc_buffer_view(&submission->envelope), &submission->parsed);
 
-    submission->parses = error == TRUC_OK || (error == TRUC_E_TOO_LARGE && submission->envelope.size <= TRUC_ENVELOPE_MAX);
+    submission->parses =
+        error == TRUC_OK || (error == TRUC_E_TOO_LARGE && submission->envelope.size <= TRUC_ENVELOPE_MAX);
     if (error) {
         refuse(submission, error == TRUC_E_TOO_LARGE ? TRUC_TOO_LARGE : TRUC_MALFORMED,
-               error == TRUC_E_TOO_LARGE ? "a seal holds at most 1024 events: split it" : "the seal's envelope does not parse");
+               error == TRUC_E_TOO_LARGE ? "a seal holds at most 1024 events: split it"
+                                         : "the seal's envelope does not parse");
         return;
     }
     const struct hub_keyring_key *key = hub_keyring_find(submission->keys, seal->keyid);

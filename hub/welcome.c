@@ -35,10 +35,10 @@ static truc_reason check(struct hub *hub, struct hub_session *session, const Tru
     return TRUC_ACCEPTED;
 }
 
-/* The client's checkpoint must be one that this key signed; a tree size that we do not reach gets no proof, and the client
- * sees why. */
-static truc_error prove_consistency(struct hub *hub, const Truc__V1__Hello *hello, struct truc_hash path[TRUC_PROOF_MAX],
-                                    size_t *count)
+/* The client's checkpoint must be one that this key signed; a tree size that we do not reach gets no proof, and the
+ * client sees why. */
+static truc_error prove_consistency(struct hub *hub, const Truc__V1__Hello *hello,
+                                    struct truc_hash path[TRUC_PROOF_MAX], size_t *count)
 {
     struct truc_note_verifier verifier = {0};
     struct truc_checkpoint seen;

@@ -256,7 +256,8 @@ static bool seal_is_valid(const struct truc_seal *seal, const struct truc_key *k
         return false;
     }
     return origin_is_valid(truc_bytes_of(seal->origin)) && truc_agency_is_valid(truc_bytes_of(seal->sender)) &&
-           strcmp(seal->keyid, truc_key_id(key)) == 0 && numbers_are_valid(seal);
+           strcmp(seal->keyid, truc_key_id(key)) == 0 && numbers_are_valid(seal) &&
+           seal->count <= TRUC_SEAL_EVENTS_MAX && (seal->number == 1 || seal->has_previous);
 }
 
 /* `out` has TRUC_ENVELOPE_MAX bytes; the longest seal takes some 600. Returns the size. */

@@ -4,7 +4,8 @@
 
 #define MONITOR_ENDPOINT "inproc://hub.monitor"
 
-/* A descriptor can be closed and reused by the I/O thread at any moment: only the same remote address is the same peer. */
+/* A descriptor can be closed and reused by the I/O thread at any moment: only the same remote address is the same peer.
+ */
 void hub_connection_shutdown(struct hub_socket *socket, int fd)
 {
     struct connection *connection;
@@ -50,8 +51,8 @@ static void on_disconnected(struct hub_socket *socket, int fd)
         free(connection);
     }
     HASH_ITER(hh, socket->peers, peer, next)
-        if (peer->fd == fd)
-            hub_peer_gone(socket, peer);
+    if (peer->fd == fd)
+        hub_peer_gone(socket, peer);
 }
 
 /* Two frames: event and value, then the address. */
@@ -117,8 +118,8 @@ void hub_monitor_watch(struct hub_socket *socket)
             continue;
         uint32_t number = 0;
         HASH_ITER(hh, socket->peers, peer, next_peer)
-            if (peer->fd == connection->fd)
-                number = peer->number;
+        if (peer->fd == connection->fd)
+            number = peer->number;
         socket->events.on_flood(socket->events.context, number, received - connection->whole_at);
         hub_connection_shutdown(socket, connection->fd);
     }

@@ -3,9 +3,9 @@
 #include <errno.h>
 
 #define ROUTING_ID_SIZE 5
-#define DRAIN_MAX 512      /* messages in one turn: timers and other work get their turn too */
-#define RECEIVE_HWM 64     /* whole messages that wait in libzmq for one peer */
-#define SEND_HWM 8192      /* outstanding credit stays below */
+#define DRAIN_MAX 512  /* messages in one turn: timers and other work get their turn too */
+#define RECEIVE_HWM 64 /* whole messages that wait in libzmq for one peer */
+#define SEND_HWM 8192  /* outstanding credit stays below */
 #define WATCH_MS 100
 
 static void read_number(const uint8_t id[ROUTING_ID_SIZE], uint32_t *out)
@@ -128,7 +128,8 @@ static void set_idling(struct hub_socket *socket, bool on)
         uv_idle_stop(&socket->idle);
 }
 
-/* ZMQ_FD is edge-triggered: ZMQ_EVENTS is read again before every wait, whatever happened in this turn, sends included. */
+/* ZMQ_FD is edge-triggered: ZMQ_EVENTS is read again before every wait, whatever happened in this turn, sends included.
+ */
 static void process(struct hub_socket *socket)
 {
     int events = 0, left = DRAIN_MAX;
@@ -166,8 +167,8 @@ static void on_watch(uv_timer_t *timer)
 
     hub_monitor_watch(socket);
     HASH_ITER(hh, socket->peers, peer, next)
-        if (peer->state == PEER_DROPPING && peer->drop_at_ms <= now)
-            hub_connection_shutdown(socket, peer->fd);
+    if (peer->state == PEER_DROPPING && peer->drop_at_ms <= now)
+        hub_connection_shutdown(socket, peer->fd);
 }
 
 truc_error hub_socket_send(struct hub_socket *socket, uint32_t peer_number, struct truc_bytes part1, zmq_msg_t *part2)
@@ -355,9 +356,9 @@ void hub_socket_close(struct hub_socket **socket_in, int linger_ms)
     if (!socket)
         return;
     *socket_in = NULL;
-    uv_handle_t *handles[] = {(uv_handle_t *)&socket->router_poll, (uv_handle_t *)&socket->zap_poll,
+    uv_handle_t *handles[] = {(uv_handle_t *)&socket->router_poll,  (uv_handle_t *)&socket->zap_poll,
                               (uv_handle_t *)&socket->monitor_poll, (uv_handle_t *)&socket->prepare,
-                              (uv_handle_t *)&socket->idle, (uv_handle_t *)&socket->watch};
+                              (uv_handle_t *)&socket->idle,         (uv_handle_t *)&socket->watch};
     for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
         uv_close(handles[i], NULL);
     uv_run(socket->loop, UV_RUN_NOWAIT); /* handles must be closed before their memory goes */

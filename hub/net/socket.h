@@ -2,10 +2,10 @@
  * knows ZeroMQ; it knows nothing of frames.
  *
  * A peer is one connection. Its number is never used twice. libzmq tells of a lost connection only through the socket
- * monitor, by file descriptor, and has no call that drops one peer: the descriptor of the connection that a message came
- * on (ZMQ_SRCFD) ties the two together, and shutdown(2) on it is what takes the connection. The watchdog compares the bytes
- * that the kernel received on a connection with what came out as whole messages, so that an endless multipart, which libzmq
- * would collect for ever without telling, costs its sender the connection too.
+ * monitor, by file descriptor, and has no call that drops one peer: the descriptor of the connection that a message
+ * came on (ZMQ_SRCFD) ties the two together, and shutdown(2) on it is what takes the connection. The watchdog compares
+ * the bytes that the kernel received on a connection with what came out as whole messages, so that an endless
+ * multipart, which libzmq would collect for ever without telling, costs its sender the connection too.
  *
  * Everything runs on the loop's thread. */
 #ifndef HUB_NET_SOCKET_H
@@ -36,8 +36,8 @@ struct hub_socket_events {
 };
 
 struct hub_socket_limits {
-    size_t part_bytes;      /* larger parts end the connection inside libzmq */
-    uint64_t unread_bytes;  /* watchdog: received by the kernel beyond the last whole message */
+    size_t part_bytes;     /* larger parts end the connection inside libzmq */
+    uint64_t unread_bytes; /* watchdog: received by the kernel beyond the last whole message */
     int handshake_ms;
     int io_threads;
 };
@@ -52,8 +52,8 @@ const char *hub_socket_endpoint(const struct hub_socket *socket);
  * Errors: TRUC_E_AGAIN (its queue is full), TRUC_E_CLOSED (gone): the peer should lose its session. */
 TRUC_MUST_USE truc_error hub_socket_send(struct hub_socket *socket, uint32_t peer, struct truc_bytes part1,
                                          zmq_msg_t *part2);
-/* Takes the connection after `linger_ms`, so that a last message can leave. Messages of the peer are thrown away from now
- * on; on_gone comes in time. */
+/* Takes the connection after `linger_ms`, so that a last message can leave. Messages of the peer are thrown away from
+ * now on; on_gone comes in time. */
 void hub_socket_drop(struct hub_socket *socket, uint32_t peer, unsigned linger_ms);
 size_t hub_socket_peers(const struct hub_socket *socket);
 /* Stops taking new messages and connections; sending still works. */

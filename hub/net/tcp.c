@@ -1,4 +1,5 @@
-/* Apart, because the kernel's header, which knows tcpi_bytes_received, and libc's of the same name exclude each other. */
+/* Apart, because the kernel's header, which knows tcpi_bytes_received, and libc's of the same name exclude each other.
+ */
 #include "hub/net/tcp.h"
 
 #include <linux/tcp.h>

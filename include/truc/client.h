@@ -33,6 +33,7 @@ struct truc_client_config {
                                        a crash or a power loss may then lose what was not yet receipted, and events may be
                                        sent before they are durable. It is never damaged. For replayable sources only. */
     uint32_t max_in_flight_seals;   /* 0: 4 */
+    uint32_t max_seal_events;       /* in one seal; 0: as many as the hub takes */
     uint32_t receive_events;        /* credit kept open while receiving; 0: 1024 */
     uint64_t receive_bytes;         /* 0: 8 MiB */
     int64_t (*clock_us)(void *context); /* NULL: the system's; for tests */

@@ -440,19 +440,55 @@ class RecallAndReplay(Delivery):
         self.assertEqual([d.number for d in again], [3, 4])
         self.assertEqual(b.ack(*again), [])
 
+    def replay_item(self, a, d, **lies):
+        item = dict(sequence=d.sequence, leaf_index=d.leaf_index, index=d.index, size=len(d.data))
+        item.update(sender=a.agency.code, type=d.event.type)
+        item.update(lies)
+        return truc.ReplayItem(**item)
+
     def test_a_replay_of_what_is_not_there_is_refused(self):
         a, b = self.pair()
         self.send(a, b, "1")
         b.credit(1)
         d = b.receive_one()
-        for to, sequence, leaf_index in (("NOBODY", d.sequence, d.leaf_index), (b.agency.code, 1 << 40, 1 << 40)):
-            act = truc.OrderReplay(to=to, filter="x")
-            item = dict(sequence=sequence, leaf_index=leaf_index, size=len(d.data), sender=a.agency.code, type="x.v1")
-            act.items.add(**item)
-            self.hub.govern(order_replay=act, expect=Reason.ILLEGAL_TRANSITION)
+        stranger = self.agency()
+        lies = {
+            "unknown agency": ("NOBODY", {}),
+            "beyond the log": (b.agency.code, dict(sequence=1 << 40, leaf_index=1 << 40)),
+            "another leaf": (b.agency.code, dict(leaf_index=d.leaf_index - 1)),
+            "an index beyond its seal": (b.agency.code, dict(index=5)),
+            "another sequence": (b.agency.code, dict(sequence=d.sequence - 1)),
+            "not its sender": (b.agency.code, dict(sender=b.agency.code)),
+            "to one whom no grant allows it": (stranger.code, {}),
+        }
+        admin = self.hub.connect(self.hub.admin_agency)
+        for name, (to, lie) in lies.items():
+            with self.subTest(name):
+                act = truc.OrderReplay(to=to, filter="x", items=[self.replay_item(a, d, **lie)])
+                data = truc.Governance(reason="x", order_replay=act).SerializeToString()
+                r = admin.submit(admin.event(os.urandom(8).hex(), "truc.governance.v1", data=data))
+                self.assertIn(r.codes[0], (Reason.ILLEGAL_TRANSITION, Reason.NOT_GRANTED, Reason.INVALID_PAYLOAD))
         empty = truc.OrderReplay(to=b.agency.code, filter="x")
         self.hub.govern(order_replay=empty, expect=Reason.INVALID_PAYLOAD)
+        b.credit(10)
+        self.assertEqual(b.quiet(), [])
 
+    def test_a_replay_order_with_false_facts_is_refused_or_delivers_the_truth(self):
+        for lie in (dict(type="other.v1"), dict(size=5), dict(size=1 << 20), dict(size=0), dict(subject=77)):
+            with self.subTest(lie):
+                a, b = self.pair()
+                self.send(a, b, "1")
+                b.credit(1)
+                d = b.receive_one()
+                b.ack(d)
+                act = truc.OrderReplay(to=b.agency.code, filter="x", items=[self.replay_item(a, d, **lie)])
+                data = truc.Governance(reason="x", order_replay=act).SerializeToString()
+                admin = self.hub.connect(self.hub.admin_agency)
+                r = admin.submit(admin.event(os.urandom(8).hex(), "truc.governance.v1", data=data))
+                b.credit(1)
+                if r.codes == [0]:
+                    self.assertEqual(b.receive_one().data, d.data)
+                b.ping()
 
 class DeliveryReceipts(Delivery):
     def answer(self, b, a_code, d, outcome=truc.DeliveryReceipts.PROCESSED):
@@ -484,7 +520,6 @@ class DeliveryReceipts(Delivery):
 
 
 class ShortLeases(Delivery):
-
     hub_options = {"config": configured(delivery={"lease": "1 s"})}
 
     def test_a_lease_that_runs_out_brings_the_event_again(self):

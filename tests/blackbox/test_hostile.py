@@ -24,6 +24,7 @@ class Malformed(HubCase):
         cls.bystander_agency = cls.hub.enrol("BYSTANDER")
 
     def setUp(self):
+        super().setUp()
         self.bystander = self.hub.connect(self.bystander_agency)
 
     def attack(self, *messages, reason=None):

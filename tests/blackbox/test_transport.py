@@ -17,6 +17,7 @@ class Raw(HubCase):
         cls.bystander_agency = cls.hub.enrol("BYSTANDER")
 
     def setUp(self):
+        super().setUp()
         self.bystander = self.hub.connect(self.bystander_agency)
 
     def peer(self, agency=None):
