@@ -118,6 +118,11 @@ $(BUILD)/tests/unit/admin/%: $(BUILD)/obj/tests/unit/admin/%.o $(filter-out %/ma
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+# The same for the folder adapter.
+$(BUILD)/tests/unit/files/%: $(BUILD)/obj/tests/unit/files/%.o $(filter-out %/main.o,$(call obj,$(FILES_C))) $(LIBTRUC) $(LIBPROTO)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBNET) $(LIBSTORE) $(LIBCORE) $(LIBTRUC) $(LIBPROTO)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

@@ -39,3 +39,9 @@ void hub_clock_check(struct hub_clock *clock)
         clock->mono_us = mono;
     }
 }
+
+int64_t hub_clock_now(struct hub_clock *clock)
+{
+    hub_clock_check(clock);
+    return clock->unsure ? clock->wall_us + (monotonic_us() - clock->mono_us) : clock->wall_us;
+}

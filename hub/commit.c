@@ -83,7 +83,7 @@ void hub_commit_start(struct hub *hub)
         hub_fatal(hub, "building a commit", TRUC_E_NOMEM);
         return;
     }
-    int64_t now = hub_wall_us();
+    int64_t now = hub_clock_now(&hub->clock);
     if (now > hub->accepted_at_us)
         hub->accepted_at_us = now;
     for (size_t i = 0; i < commit->ack_count; i++) {

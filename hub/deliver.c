@@ -38,6 +38,25 @@ void hub_deliver_free(struct hub_deliver **frame)
     *frame = NULL;
 }
 
+/* Sizes are known beforehand, but for replays: there they are what the order says, and the content decides. */
+static truc_error make_room(struct hub_deliver *frame, size_t size)
+{
+    zmq_msg_t larger;
+
+    if (frame->body_used + size <= frame->body_size)
+        return TRUC_OK;
+    size_t wanted = frame->body_size + size;
+    if (zmq_msg_init_size(&larger, wanted) != 0)
+        return TRUC_E_NOMEM;
+    memcpy(zmq_msg_data(&larger), zmq_msg_data(&frame->body), frame->body_used);
+    zmq_msg_close(&frame->body);
+    zmq_msg_init(&frame->body);
+    zmq_msg_move(&frame->body, &larger);
+    zmq_msg_close(&larger);
+    frame->body_size = wanted;
+    return TRUC_OK;
+}
+
 static void put_event(struct hub_deliver *frame, struct truc_bytes event)
 {
     uint8_t *at = (uint8_t *)zmq_msg_data(&frame->body) + frame->body_used;
@@ -94,11 +113,15 @@ truc_error hub_deliver_add(struct hub_deliver *frame, const struct hub_content *
 
     for (size_t i = 0; i < count; i++) {
         const struct hub_posting *posting = &deliveries[i].posting;
+        if (posting->index >= content->count)
+            return TRUC_E_CORRUPT;
         struct truc_bytes event = content->events[posting->index];
         if (!event.data)
             continue;
-        if (event.size != posting->size || frame->body_used + 4 + event.size > frame->body_size)
+        if (event.size != posting->size && !posting->replay)
             return TRUC_E_CORRUPT;
+        if ((error = make_room(frame, 4 + event.size)))
+            return error;
         put_event(frame, event);
         put_item(frame, &deliveries[i]);
         indexes[added++] = posting->index;

@@ -322,7 +322,7 @@ static void on_tick(uv_timer_t *timer)
         truc_log(hub->clock.unsure ? TRUC_LOG_ERROR : TRUC_LOG_INFO, hub->clock.unsure ? "clock_unsure" : "clock_ok",
                  "drift_us=%lld", (long long)hub->clock.drift_us);
     if (!hub->clock.unsure)
-        propose_due(hub, hub_wall_us());
+        propose_due(hub, hub_clock_now(&hub->clock));
     if (now / SPACE_EVERY_MS != (now - TICK_MS) / SPACE_EVERY_MS)
         check_space(hub);
     if (now / SESSIONS_EVERY_MS != (now - TICK_MS) / SESSIONS_EVERY_MS)

@@ -187,6 +187,9 @@ struct hub_clock {
 int64_t hub_wall_us(void);
 /* Compares the clocks; unsure while they disagree by more than a second since they were last trusted. */
 void hub_clock_check(struct hub_clock *clock);
+/* What accepted_at and leases go by: the wall clock while it is sure, and from a jump on its last trusted time carried on
+ * by the monotonic clock. */
+int64_t hub_clock_now(struct hub_clock *clock);
 
 /* ---- the hub
  * ---------------------------------------------------------------------------------------------------------- */

@@ -162,14 +162,18 @@ static bool blocked_by_earlier(const struct hub_session *session, const struct t
            seal->number > session->blocked_number;
 }
 
-static truc_reason transient_condition(const struct hub *hub, const struct hub_session *session,
-                                       const struct truc_seal *seal)
+static truc_reason transient_condition(struct hub *hub, const struct hub_session *session,
+                                       const struct hub_submission *submission)
 {
+    const struct truc_seal *seal = &submission->parsed.seal;
+
+    hub_clock_check(&hub->clock); /* here too: nothing is taken between a jump and the next tick */
     if (hub->stopping)
         return TRUC_OVERLOADED;
     if (hub->clock.unsure)
         return TRUC_CLOCK_UNSURE;
-    if (hub->storage_full)
+    /* The reserve is there for governance too. Where even that is used up, the commit is rejected. */
+    if (hub->storage_full && !submission->administrator)
         return TRUC_STORAGE_FULL;
     if (blocked_by_earlier(session, seal))
         return session->blocked_reason;
@@ -273,7 +277,7 @@ static void admit(struct hub *hub, struct hub_session *session, struct hub_submi
         hub_refuse(hub, submission, reason, submission->why, 0);
         return;
     }
-    if ((reason = transient_condition(hub, session, seal))) {
+    if ((reason = transient_condition(hub, session, submission))) {
         hub_refuse(hub, submission, reason, NULL, reason == TRUC_STORAGE_FULL ? RETRY_FULL_MS : RETRY_MS);
         return;
     }

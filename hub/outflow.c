@@ -68,15 +68,29 @@ static truc_error fill_from_memory(struct hub *hub, struct hub_outframe *out)
 /* ---- cold reads, on a reader thread
  * ------------------------------------------------------------------------------------- */
 
+/* A row feeds many frames and may be megabytes: its digest is checked by each reader once while it stays at that row. What
+ * is decrypted from it is authenticated anyway, event by event. */
+static truc_error check_row(struct hub_reader_tools *tools, uint64_t number, struct truc_bytes row,
+                            struct hub_row_header *header)
+{
+    if (tools->checked && tools->checked_row == number)
+        return hub_row_reader_start(tools->rows, row, false, header);
+    truc_error error = hub_row_open(row, header);
+    tools->checked = error == TRUC_OK;
+    tools->checked_row = number;
+    return error;
+}
+
 static truc_error read_group(struct hub_outframe *out, const struct group_place *group, struct hub_reader_tools *tools)
 {
     struct truc_bytes row;
+    struct hub_row_header header;
     struct hub_input input;
     struct truc_buffer plain[TAKE_MAX] = {0};
     struct truc_bytes events[TRUC_SEAL_EVENTS_MAX] = {0};
     truc_error error;
 
-    if ((error = hub_journal_get(tools->journal, group->row, &row)) ||
+    if ((error = hub_journal_get(tools->journal, group->row, &row)) || (error = check_row(tools, group->row, row, &header)) ||
         (error = hub_row_reader_at(tools->rows, row, group->offset, &input)))
         return error;
     if (input.kind != HUB_INPUT_SEAL)
@@ -92,6 +106,7 @@ static truc_error read_group(struct hub_outframe *out, const struct group_place 
             events[index] = truc_buffer_view(&plain[i]);
     }
     struct hub_content content = {
+        .accepted_at_us = header.accepted_at_us,
         .leaf_index = out->deliveries[group->first].posting.leaf_index,
         .count = input.u.seal.seal.count,
         .envelope = input.u.seal.envelope,
@@ -99,11 +114,7 @@ static truc_error read_group(struct hub_outframe *out, const struct group_place 
         .hash_stride = sizeof input.u.seal.events[0],
         .events = events,
     };
-    struct hub_row_header header;
-    if (!(error = hub_row_open(row, &header))) {
-        content.accepted_at_us = header.accepted_at_us;
-        error = hub_deliver_add(out->frame, &content, &out->deliveries[group->first], group->count);
-    }
+    error = hub_deliver_add(out->frame, &content, &out->deliveries[group->first], group->count);
 out:
     for (size_t i = 0; i < group->count; i++)
         truc_buffer_close(&plain[i]);
@@ -228,8 +239,9 @@ static truc_error take(struct hub *hub, struct hub_session *session, int64_t now
     if ((error = hub_deliver_new(out->deliveries, out->count, &out->frame)))
         goto out;
     bool hot = all_in_memory(hub, out);
-    error = hot ? fill_from_memory(hub, out) : locate(hub, out);
-    if (error)
+    if (hot)
+        out->error = fill_from_memory(hub, out);
+    else if ((error = locate(hub, out)))
         goto out;
     *session->out_last = out;
     session->out_last = &out->next;
@@ -249,7 +261,7 @@ out:
 
 void hub_outflow(struct hub *hub)
 {
-    int64_t now = hub_wall_us();
+    int64_t now = hub_clock_now(&hub->clock);
     uint64_t id;
 
     while (!hub->fatal && !hub->stopping && (id = hub_dispatch_ready(hub->dispatch, now))) {

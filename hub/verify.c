@@ -228,6 +228,12 @@ void hub_verify_seal(struct hub_submission *submission)
 
 static void on_work(uv_work_t *work)
 {
+    static _Thread_local bool named;
+
+    if (!named) { /* the pool's threads are libuv's */
+        named = true;
+        (void)pthread_setname_np(pthread_self(), "verify");
+    }
     struct hub_submission *submission = work->data;
 
     hub_verify_seal(submission);

@@ -26,9 +26,19 @@ void hub_peer_gone(struct hub_socket *socket, struct peer *peer)
 {
     uint32_t number = peer->number;
 
+    socket->gone[socket->gone_next++ % GONE_MEMORY] = number;
     HASH_DEL(socket->peers, peer);
     free(peer);
     socket->events.on_gone(socket->events.context, number);
+}
+
+/* Messages that a connection left behind come out after its end was told: they are nobody's any more. */
+static bool is_gone(const struct hub_socket *socket, uint32_t number)
+{
+    for (size_t i = 0; i < GONE_MEMORY && i < socket->gone_next; i++)
+        if (socket->gone[i] == number)
+            return true;
+    return false;
 }
 
 /* The first message of a connection. Monitor events of an earlier connection with the same descriptor were sent before
@@ -36,6 +46,8 @@ void hub_peer_gone(struct hub_socket *socket, struct peer *peer)
 static struct peer *meet(struct hub_socket *socket, uint32_t number, zmq_msg_t *part)
 {
     hub_monitor_process(socket);
+    if (is_gone(socket, number))
+        return NULL;
     const char *user = zmq_msg_gets(part, "User-Id");
     int fd = zmq_msg_get(part, ZMQ_SRCFD);
     struct peer *peer = calloc(1, sizeof *peer);
@@ -48,8 +60,6 @@ static struct peer *meet(struct hub_socket *socket, uint32_t number, zmq_msg_t *
     if (!user || truc_unhex(truc_bytes_of(user), peer->key, sizeof peer->key) != TRUC_OK)
         peer->state = PEER_DROPPING; /* not authenticated: nothing of it is used */
     HASH_ADD(hh, socket->peers, number, sizeof peer->number, peer);
-    if (peer->state == PEER_DROPPING)
-        hub_connection_shutdown(socket, fd);
     return peer;
 }
 
@@ -159,6 +169,27 @@ static void on_readable(uv_poll_t *handle, int status, int events)
     (void)handle, (void)status, (void)events; /* the loop woke up: prepare does the work */
 }
 
+/* A peer whose connection ended before its first message came out has a descriptor that may by now be another's. libzmq
+ * knows: it does not take a message for such a peer. (What a live one gets here stands behind its BYE.) */
+static bool is_live(struct hub_socket *socket, const struct peer *peer)
+{
+    uint8_t id[ROUTING_ID_SIZE];
+
+    write_number(peer->number, id);
+    if (zmq_send(socket->router, id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+        return zmq_errno() == EAGAIN;
+    zmq_send(socket->router, "", 0, ZMQ_DONTWAIT);
+    return true;
+}
+
+static void take_connection(struct hub_socket *socket, struct peer *peer)
+{
+    if (is_live(socket, peer))
+        hub_connection_shutdown(socket, peer->fd);
+    else
+        hub_peer_gone(socket, peer);
+}
+
 static void on_watch(uv_timer_t *timer)
 {
     struct hub_socket *socket = timer->data;
@@ -168,7 +199,7 @@ static void on_watch(uv_timer_t *timer)
     hub_monitor_watch(socket);
     HASH_ITER(hh, socket->peers, peer, next)
     if (peer->state == PEER_DROPPING && peer->drop_at_ms <= now)
-        hub_connection_shutdown(socket, peer->fd);
+        take_connection(socket, peer);
 }
 
 truc_error hub_socket_send(struct hub_socket *socket, uint32_t peer_number, struct truc_bytes part1, zmq_msg_t *part2)
@@ -201,8 +232,6 @@ void hub_socket_drop(struct hub_socket *socket, uint32_t peer_number, unsigned l
         return;
     peer->state = PEER_DROPPING;
     peer->drop_at_ms = uv_now(socket->loop) + linger_ms;
-    if (linger_ms == 0)
-        hub_connection_shutdown(socket, peer->fd);
 }
 
 const char *hub_socket_endpoint(const struct hub_socket *socket)

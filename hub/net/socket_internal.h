@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <uthash.h>
 
+#define GONE_MEMORY 1024
+
 /* A TCP connection as the monitor tells of it. */
 struct connection {
     int fd;                         /* key */
@@ -40,7 +42,8 @@ struct hub_socket {
     bool idling, paused;
     struct connection *connections;
     struct peer *peers;
-    uint32_t next_unused;
+    uint32_t gone[GONE_MEMORY]; /* the peers that went last, a ring */
+    size_t gone_next;
 };
 
 void hub_zap_process(struct hub_socket *socket);

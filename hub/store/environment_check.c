@@ -76,10 +76,17 @@ static bool metas_agree(const struct meta *even, const struct meta *odd)
     return (a == 0 && b == 0) || (b % 2 == 1 && (a + 1 == b || b + 1 == a));
 }
 
-static truc_error check_file(int fd, const char *name, bool live, char why[HUB_WHY_SIZE])
+static truc_error say_truncated(const char *name, uint64_t size, uint64_t need, char why[HUB_WHY_SIZE])
+{
+    (void)snprintf(why, HUB_WHY_SIZE, "%s is truncated: it has %llu bytes, its pages need %llu", name,
+                   (unsigned long long)size, (unsigned long long)need);
+    return TRUC_E_CORRUPT;
+}
+
+/* `*need`: the bytes that the pages up to the last one take. */
+static truc_error check_file(int fd, const char *name, bool live, uint64_t *need, char why[HUB_WHY_SIZE])
 {
     struct meta even, odd;
-    struct stat status;
     bool good = false;
     /* Beside a running hub the two reads may fall on two sides of a commit: look again. */
     for (int tries = live ? SNAPSHOTS : 1; tries > 0 && !good; tries--) {
@@ -93,21 +100,71 @@ static truc_error check_file(int fd, const char *name, bool live, char why[HUB_W
         (void)snprintf(why, HUB_WHY_SIZE, "%s is damaged: its two meta pages do not follow each other", name);
         return TRUC_E_CORRUPT;
     }
-    if (fstat(fd, &status) != 0) {
-        return TRUC_E_IO;
-    }
     const struct meta *newest = even.transaction > odd.transaction ? &even : &odd;
-    uint64_t need = (newest->last_page + 1) * newest->page_size;
-    if ((uint64_t)status.st_size < need) {
-        (void)snprintf(why, HUB_WHY_SIZE, "%s is truncated: it has %llu bytes, its pages need %llu", name,
-                       (unsigned long long)status.st_size, (unsigned long long)need);
-        return TRUC_E_CORRUPT;
-    }
+    *need = (newest->last_page + 1) * newest->page_size;
     return TRUC_OK;
 }
 
 /* ---- the child
  * ---------------------------------------------------------------------------------------------------------- */
+
+/* How many pages from `first` on stand in LMDB's own list of free ones (table 0: transaction -> count, page numbers).
+ */
+static truc_error count_free(MDB_txn *txn, uint64_t first, uint64_t *count)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int code = mdb_cursor_open(txn, 0, &cursor);
+    if (code != 0) {
+        return hub_environment_error(code);
+    }
+    while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        for (size_t at = sizeof(uint64_t); at + sizeof(uint64_t) <= value.mv_size; at += sizeof(uint64_t)) {
+            uint64_t listed = u64_at(value.mv_data), page = u64_at((const uint8_t *)value.mv_data + at);
+            *count += at / sizeof(uint64_t) <= listed && page >= first;
+        }
+    }
+    mdb_cursor_close(cursor);
+    return code == MDB_NOTFOUND ? TRUC_OK : hub_environment_error(code);
+}
+
+/* Pages at the file's end that a transaction took and gave back before its commit were never written: they are free,
+ * and the file is shorter than its last page says. Any other missing page is damage. */
+static truc_error check_end(MDB_env *env, const char *name, char why[HUB_WHY_SIZE])
+{
+    mdb_filehandle_t fd;
+    MDB_txn *txn;
+    MDB_envinfo info;
+    MDB_stat pages;
+    struct stat status;
+    bool same = false;
+    truc_error error = hub_environment_error(mdb_env_get_fd(env, &fd));
+    if (error == TRUC_OK) {
+        error = hub_environment_error(mdb_env_stat(env, &pages));
+    }
+    /* Beside a running hub a commit may come between; one that always does is none of a file that is damaged. */
+    for (int tries = SNAPSHOTS; error == TRUC_OK && !same && tries > 0; tries--) {
+        error = hub_environment_error(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn));
+        if (error != TRUC_OK) {
+            break;
+        }
+        error = hub_environment_error(mdb_env_info(env, &info));
+        if (error == TRUC_OK && fstat(fd, &status) != 0) {
+            error = TRUC_E_IO;
+        }
+        same = error == TRUC_OK && info.me_last_txnid == mdb_txn_id(txn);
+        uint64_t there = same ? (uint64_t)status.st_size / pages.ms_psize : 0, need = same ? info.me_last_pgno + 1 : 0;
+        uint64_t unwritten = 0;
+        if (there < need) {
+            error = count_free(txn, there, &unwritten);
+            if (error == TRUC_OK && unwritten != need - there) {
+                error = say_truncated(name, (uint64_t)status.st_size, need * pages.ms_psize, why);
+            }
+        }
+        mdb_txn_abort(txn);
+    }
+    return error;
+}
 
 static _Noreturn void run_probe(const char *path, const struct hub_environment_options *options, int out)
 {
@@ -123,6 +180,9 @@ static _Noreturn void run_probe(const char *path, const struct hub_environment_o
     /* A writer has the folder's lock: nobody changes anything, and LMDB's own lock is not needed. */
     unsigned flags = MDB_RDONLY | (options->read_only ? 0u : MDB_NOLOCK);
     truc_error error = hub_environment_start(path, options, flags, &env, why);
+    if (error == TRUC_OK) {
+        error = check_end(env, options->name, why);
+    }
     if (error == TRUC_OK) {
         error = options->probe(env, why);
     }
@@ -190,6 +250,7 @@ truc_error hub_environment_check(const char *path, const struct hub_environment_
                                  char why[HUB_WHY_SIZE])
 {
     struct stat status;
+    uint64_t need = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         (void)snprintf(why, HUB_WHY_SIZE, "%s cannot be opened: %s", path, strerror(errno));
@@ -198,11 +259,15 @@ truc_error hub_environment_check(const char *path, const struct hub_environment_
     truc_error error = fstat(fd, &status) == 0 ? TRUC_OK : TRUC_E_IO;
     bool fresh = error == TRUC_OK && status.st_size == 0 && options->create; /* a start that was cut short */
     if (error == TRUC_OK && !fresh) {
-        error = check_file(fd, options->name, options->read_only, why);
+        error = check_file(fd, options->name, options->read_only, &need, why);
     }
     (void)close(fd);
     if (error != TRUC_OK || fresh) {
         return error;
     }
-    return probe_in_child(path, options, why);
+    error = probe_in_child(path, options, why);
+    /* Whatever the child came to grief over, this is the more telling. */
+    return error == TRUC_E_CORRUPT && (uint64_t)status.st_size < need
+               ? say_truncated(options->name, (uint64_t)status.st_size, need, why)
+               : error;
 }

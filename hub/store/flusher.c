@@ -21,6 +21,7 @@ struct hub_flusher {
 
 static void *run(void *context)
 {
+    (void)pthread_setname_np(pthread_self(), "flusher"); /* for top and perf */
     struct hub_flusher *flusher = context;
     (void)pthread_mutex_lock(&flusher->lock);
     for (;;) {

@@ -25,6 +25,7 @@ struct hub_readers {
 
 static void *run(void *context)
 {
+    (void)pthread_setname_np(pthread_self(), "reader"); /* for top and perf */
     struct reader *reader = context;
     struct hub_readers *pool = reader->pool;
     struct hub_read_job *job;

@@ -61,6 +61,7 @@ static truc_error commit(struct hub_writer *writer, struct hub_batch *batch)
 
 static void *run(void *context)
 {
+    (void)pthread_setname_np(pthread_self(), "writer"); /* for top and perf */
     struct hub_writer *writer = context;
     struct hub_batch *batch;
     (void)pthread_mutex_lock(&writer->lock);

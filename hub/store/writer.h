@@ -50,6 +50,9 @@ struct hub_reader_tools {
     struct hub_row_reader *rows;
     struct truc_aead *aead;
     const struct hub_slots *slots;
+    /* For the jobs: the row whose digest this thread has checked last. Rows never change. */
+    bool checked;
+    uint64_t checked_row;
 };
 struct hub_read_job {
     struct hub_read_job *next;

@@ -17,12 +17,10 @@ __attribute__((constructor)) static void open_shift(void)
     const char *path = getenv("TRUC_TEST_CLOCK");
     int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     void *at = fd >= 0 ? mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
-    if (at != MAP_FAILED)
-    {
+    if (at != MAP_FAILED) {
         shift = at;
     }
-    if (fd >= 0)
-    {
+    if (fd >= 0) {
         close(fd);
     }
 }
@@ -30,8 +28,7 @@ __attribute__((constructor)) static void open_shift(void)
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
     long r = syscall(SYS_clock_gettime, id, ts);
-    if (r == 0 && shift != NULL && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
-    {
+    if (r == 0 && shift != NULL && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
         ts->tv_sec += *shift;
     }
     return (int)r;
@@ -51,8 +48,7 @@ time_t time(time_t *out)
 {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
-    if (out != NULL)
-    {
+    if (out != NULL) {
         *out = ts.tv_sec;
     }
     return ts.tv_sec;

@@ -6,7 +6,7 @@ import unittest
 
 from trucpy import reasons
 from trucpy.client import SessionLost
-from trucpy.hub import Hub
+from trucpy.hub import SANITIZER, Hub
 
 _codes = itertools.count(1)
 
@@ -64,6 +64,18 @@ class HubCase(unittest.TestCase):
         if closed:
             client.wait_closed()
         return caught.exception
+
+    def resident(self):
+        """Memory that the hub holds, in bytes."""
+        for line in open(f"/proc/{self.hub.process.pid}/status", encoding="ascii"):
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmRSS")
+
+    def assertGrewLess(self, grown, limit, msg):
+        """A sanitizer's own memory says nothing about the hub's."""
+        if not SANITIZER:
+            self.assertLess(grown, limit, msg)
 
     def eventually(self, probe, timeout=20.0, what="the condition"):
         """Asks the hub again until `probe` gives something true. Each round is a question over the wire, no sleep."""

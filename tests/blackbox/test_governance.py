@@ -3,7 +3,7 @@
 import unittest
 
 from support import HubCase
-from trucpy import keys
+from trucpy import keys, profile
 from trucpy.client import Agency, Refused, SessionLost, Violation
 from trucpy.hub import ADMIN, AUDITOR
 from trucpy.reasons import Reason
@@ -24,6 +24,13 @@ class Acts(HubCase):
         act = truc.EnrolAgency(agency=other.code, name="n", transport_key=other.transport_key, spki=other.spki)
         self.hub.govern(by=c, enrol_agency=act)
         self.hub.connect(other).ping()
+
+    def test_the_second_administrator_of_genesis_governs_too(self):
+        folder = self.hub.home / "admin-2"
+        second = profile.load(folder, profile.admin_code(folder)).agency
+        self.assertNotEqual((second.code, second.keyid), (self.hub.admin_agency.code, self.hub.admin_agency.keyid))
+        a = self.agency()
+        self.hub.govern(by=self.hub.connect(second), suspend_agency=truc.AgencyRef(agency=a.code))
 
     def test_data_that_does_not_parse_or_says_nothing(self):
         admin = self.hub.connect(self.hub.admin_agency)

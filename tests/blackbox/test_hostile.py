@@ -101,7 +101,7 @@ class Malformed(HubCase):
             self.assertEqual(type(e).__name__, "Again")
         self.assertLost(client)
         self.bystander.ping()
-        self.assertLess(self.resident() - before, 32 << 20, "the hub took the oversized part into memory")
+        self.assertGrewLess(self.resident() - before, 32 << 20, "the hub took the oversized part into memory")
 
     def test_a_body_without_an_end(self):
         client = self.hub.connect(self.agency())
@@ -255,12 +255,6 @@ class Malformed(HubCase):
         except Exception as e:
             self.assertEqual(type(e).__name__, "Again")
         self.bystander.ping()
-
-    def resident(self):
-        for line in open(f"/proc/{self.hub.process.pid}/status"):
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("no VmRSS")
 
 
 if __name__ == "__main__":

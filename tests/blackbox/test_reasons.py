@@ -393,6 +393,24 @@ class Quota(Reasons):
         self.assertCodes(r, *[0] * 100)
 
 
+    def test_QUOTA_of_bytes(self):
+        a, b = self.pair()
+        self.hub.govern(set_quota=truc.SetQuota(agency=a.agency.code, bytes_per_s=50000))
+        reasons_seen = set()
+        for i in range(20):
+            s = a.chain.seal([a.event(f"{i}", "x.v1", recipients=b.agency.code, data=bytes(40000))], commit=False)
+            a.send_seal(s)
+            try:
+                a.result(s)
+                a.chain.number, a.chain.head = s.seal.number, s.digest
+            except Refused as e:
+                reasons_seen.add(e.reason)
+                break
+        self.assertEqual(reasons_seen, {Reason.QUOTA})
+        self.hub.govern(set_quota=truc.SetQuota(agency=a.agency.code))
+        self.assertCodes(a.submit(a.event("free", "x.v1", recipients=b.agency.code, data=bytes(900000))), 0)
+
+
 class Storage(Reasons):
     SMALL = {"journal": "24 MiB", "reserve": "8 MiB", "state": "64 MiB"}
     hub_options = {"config": configured(storage=SMALL)}
@@ -504,8 +522,9 @@ class Clock(Reasons):
             with self.subTest(seconds):
                 self.jump(seconds)
 
+                s = a.chain.seal([a.event(f"{seconds}", "x.v1", recipients=b.agency.code)])
+
                 def taken():
-                    s = a.chain.seal([a.event(f"{seconds}", "x.v1", recipients=b.agency.code)], commit=False)
                     a.send_seal(s)
                     try:
                         return a.result(s)
@@ -523,7 +542,6 @@ class Clock(Reasons):
                 receipt = self.eventually(taken, 30, "a sure clock")
                 self.assertGreaterEqual(receipt.leaf.accepted_at_us, last)
                 self.assertLess(abs(receipt.leaf.accepted_at_us - ev.now_us()), 60000000)
-                a.chain.number, a.chain.head = a.chain.number + 1, receipt.leaf.digest
                 last = receipt.leaf.accepted_at_us
 
 

@@ -4,7 +4,7 @@ import unittest
 
 import zmq
 
-from support import HubCase
+from support import HubCase, configured
 from trucpy import frames
 from trucpy.client import Agency, SessionLost, Timeout
 from trucpy.events import now_us
@@ -131,6 +131,21 @@ class Greeting(HubCase):
             # connect() verifies from b's older checkpoint to the newest one.
             size = b.agency.checkpoint.size
             self.assertGreater(self.hub.connect(b.agency).agency.checkpoint.size, size)
+
+
+class Silence(HubCase):
+    hub_options = {"config": configured(session={"silence": "1 s"})}
+
+    def test_who_says_nothing_is_let_go_and_who_pings_stays(self):
+        silent, alive = self.hub.connect(self.agency()), self.hub.connect(self.agency())
+        while silent.lost is None and silent.bye is None:
+            alive.ping()
+            try:
+                silent.recv(0.1)
+            except (SessionLost, Timeout):
+                pass
+        silent.wait_closed()
+        alive.ping()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from .client import Agency, Client
 from .schema import ROOT, truc
 
 READY = re.compile(rb"ready endpoint=(tcp://127\.0\.0\.1:\d+)")
+SANITIZER = os.environ.get("TRUC_SANITIZER")
 ADMIN, AUDITOR = truc.ROLE_ADMINISTRATOR, truc.ROLE_AUDITOR
 
 
@@ -148,10 +149,17 @@ class Hub:
 
     def close(self):
         self.drop_clients()
-        if self.process is not None:
+        status = 0
+        if self.alive and SANITIZER:
+            # Only an orderly end makes a sanitizer say what leaked.
+            status = self.stop(120)
+        elif self.process is not None:
             self.kill()
+        output = self.output()
         if os.environ.get("TRUC_TEST_KEEP") is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+        if status:
+            raise AssertionError(f"the hub's exit status is {status}:\n{output[-8000:]}")
 
     # -- its clients
     def drop_clients(self):
