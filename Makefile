@@ -56,6 +56,7 @@ LIBCORE  := $(BUILD)/libhub-core.a
 LIBSTORE := $(BUILD)/libhub-store.a
 LIBNET   := $(BUILD)/libhub-net.a
 LIBTRUC  := $(BUILD)/libtruc.a
+LIBIMPORT := $(BUILD)/libtruc-import.a
 TESTS    := $(TEST_C:%.c=$(BUILD)/%)
 BENCHES  := $(BENCH_C:%.c=$(BUILD)/%)
 CRASHES  := $(CRASH_C:%.c=$(BUILD)/%)
@@ -87,6 +88,7 @@ $(LIBCORE): $(call obj,$(CORE_C))
 $(LIBSTORE): $(call obj,$(STORE_C))
 $(LIBNET): $(call obj,$(NET_C))
 $(LIBTRUC): $(call obj,$(CLIENT_C))
+$(LIBIMPORT): $(call obj,$(filter-out adapters/import/main.c,$(IMPORT_C)))
 %.a:
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -94,8 +96,8 @@ $(LIBTRUC): $(call obj,$(CLIENT_C))
 $(BUILD)/truc-hub: $(call obj,$(HUB_C)) $(LIBNET) $(LIBSTORE) $(LIBCORE) $(LIBPROTO)
 $(BUILD)/truc: $(call obj,$(ADMIN_C)) $(LIBTRUC) $(LIBSTORE) $(LIBCORE) $(LIBPROTO)
 $(BUILD)/truc-files: $(call obj,$(FILES_C)) $(LIBTRUC) $(LIBPROTO)
-$(BUILD)/truc-import: $(call obj,$(IMPORT_C)) $(LIBTRUC) $(LIBPROTO)
-$(BUILD)/demo-agency: $(call obj,$(DEMO_C)) $(LIBTRUC) $(LIBPROTO)
+$(BUILD)/truc-import: $(call obj,adapters/import/main.c) $(LIBIMPORT) $(LIBTRUC) $(LIBPROTO)
+$(BUILD)/demo-agency: $(call obj,$(DEMO_C)) $(LIBIMPORT) $(LIBTRUC) $(LIBPROTO)
 $(PROGRAMS):
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -106,6 +108,10 @@ $(BUILD)/tests/unit/proto/%: $(BUILD)/obj/tests/unit/proto/%.o $(LIBPROTO)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
 $(BUILD)/tests/unit/core/%: $(BUILD)/obj/tests/unit/core/%.o $(LIBCORE) $(LIBPROTO)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+$(BUILD)/tests/unit/import/%: $(BUILD)/obj/tests/unit/import/%.o $(LIBIMPORT) $(LIBTRUC) $(LIBPROTO)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zmq.h>
 
 static const char *const profile_files[] = {"sign.pem",   "sign.pub.pem", "transport.secret", "transport.public",
                                             "hub.public", "note.key",     "profile.yaml"};
@@ -76,9 +75,11 @@ enum admin_exit admin_keys_make(const struct admin_call *call, const char *folde
                           errno == EEXIST ? ". Keys are never written into an existing folder; choose another" : "");
     }
     truc_error error = truc_key_generate(algorithm, &out->signing);
-    if (error == TRUC_OK && (zmq_curve_keypair(out->transport_text, secret) != 0 ||
-                             zmq_z85_decode(out->transport, out->transport_text) == NULL)) {
-        error = TRUC_E_CRYPTO;
+    if (error == TRUC_OK) {
+        error = truc_transport_keypair(out->transport_text, secret);
+    }
+    if (error == TRUC_OK) {
+        error = truc_z85_decode(truc_bytes_of(out->transport_text), out->transport, sizeof(out->transport));
     }
     if (error != TRUC_OK) {
         exit_code = admin_fail(call, ADMIN_NO, "keys cannot be made: %s", truc_error_string(error));
@@ -164,11 +165,7 @@ enum admin_exit admin_transport_read(const struct admin_call *call, const char *
     if (strlen(text) == 64 && truc_unhex(truc_bytes_of(text), out, 32) == TRUC_OK) {
         return ADMIN_OK; /* as the hub writes it */
     }
-    /* zmq_z85_decode trusts its input's characters; check them first. */
-    static const char digits[] =
-        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
-    if (strlen(text) != ADMIN_Z85_SIZE - 1 || strspn(text, digits) != ADMIN_Z85_SIZE - 1 ||
-        zmq_z85_decode(out, text) == NULL) {
+    if (truc_z85_decode(truc_bytes_of(text), out, 32) != TRUC_OK) {
         return admin_fail(call, ADMIN_USAGE,
                           "the transport key is 40 characters of Z85 (the agency's file transport.public)");
     }
@@ -185,7 +182,7 @@ void admin_transport_rows(json_t *rows)
         uint8_t key[32];
         char z85[ADMIN_Z85_SIZE];
         if (hex != NULL && strlen(hex) == 64 && truc_unhex(truc_bytes_of(hex), key, 32) == TRUC_OK &&
-            zmq_z85_encode(z85, key, sizeof(key)) != NULL) {
+            truc_z85_encode(truc_bytes(key, sizeof(key)), z85) == TRUC_OK) {
             admin_must(json_object_set_new(row, "transport_key", json_string(z85)) == 0);
         }
     }

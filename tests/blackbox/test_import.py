@@ -102,6 +102,7 @@ class Import(ImportCase):
         receiver.credit(1000)
         for how in (signal.SIGTERM, signal.SIGKILL):
             process = subprocess.Popen(self.command("--rate", "100"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.addCleanup(process.kill)
             if how == signal.SIGTERM:
                 got = receiver.receive(20)  # it is in the middle
             process.send_signal(how)
