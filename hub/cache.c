@@ -87,7 +87,8 @@ void hub_cache_add(struct hub_cache *cache, uint64_t leaf_index, uint64_t first_
     slot->first_sequence = first_sequence;
     slot->accepted_at_us = accepted_at_us;
     slot->bytes = submission->body.size + submission->envelope.size +
-                  submission->parsed.seal.count * (sizeof *submission->facts + sizeof *submission->events) +
+                  submission->parsed.seal.count *
+                      (sizeof *submission->facts + sizeof *submission->events + 2 * sizeof *submission->tree) +
                   sizeof *submission;
     cache->bytes += slot->bytes;
     cache->count++;
@@ -109,6 +110,7 @@ bool hub_cache_get(struct hub_cache *cache, uint64_t leaf_index, struct hub_cont
         .envelope = truc_buffer_view(&slot->submission->envelope),
         .leaf_hashes = &slot->submission->facts[0].leaf_hash,
         .hash_stride = sizeof slot->submission->facts[0],
+        .tree = slot->submission->tree,
         .events = slot->submission->events,
     };
     return true;

@@ -5,6 +5,7 @@
 #define FLUSH_BYTES (16u << 20)
 #define FLUSH_MS 1000
 #define RETRY_MS 200
+#define RETRY_STATE_MS 500
 
 struct hub_commit *hub_commit_new(void)
 {
@@ -18,8 +19,14 @@ void hub_commit_free(struct hub_commit **commit_in)
     *commit_in = NULL;
     if (!commit)
         return;
-    for (size_t i = 0; i < commit->count; i++)
+    for (size_t i = 0; i < commit->count; i++) {
+        struct hub_submission *same = commit->submissions[i] ? commit->submissions[i]->same : NULL, *next;
+        for (; same; same = next) { /* none is left where the commit was answered */
+            next = same->same;
+            hub_submission_release(same);
+        }
         hub_submission_release(commit->submissions[i]);
+    }
     for (size_t i = 0; i < commit->ack_count; i++)
         hub_ranges_close(&commit->acks[i].ranges);
     for (size_t i = 0; i < commit->settle_count; i++)
@@ -70,11 +77,16 @@ void *hub_commit_alloc(struct hub_commit *commit, size_t size)
     return block;
 }
 
+bool hub_commit_is_due(const struct hub_commit *commit)
+{
+    return commit->count > commit->notes;
+}
+
 void hub_commit_start(struct hub *hub)
 {
     struct hub_commit *commit = hub->retry ? hub->retry : hub->building;
 
-    if (hub->writing || commit->count == 0 || hub->fatal || uv_now(&hub->loop) < hub->retry_at_ms)
+    if (!hub->writer || hub->writing || !hub_commit_is_due(commit) || hub->fatal || uv_now(&hub->loop) < hub->retry_at_ms)
         return;
     if (commit == hub->retry) {
         hub->retry = NULL;
@@ -169,7 +181,7 @@ static void on_rejected(struct hub *hub, struct hub_commit *commit)
         take_out_what_was_dropped(both[i]);
     }
     hub->retry_at_ms = uv_now(&hub->loop) + RETRY_MS;
-    if (commit->count > 0)
+    if (hub_commit_is_due(commit))
         hub->retry = commit;
     else
         hub_commit_free(&commit);
@@ -202,6 +214,7 @@ static bool remember_checkpoint(struct hub *hub)
     item->input.kind = HUB_INPUT_CHECKPOINT;
     item->input.u.checkpoint.note = truc_bytes(copy, hub->checkpoint.size);
     item->input.u.checkpoint.tree_size = hub->checkpoint_size;
+    hub->building->notes++;
     return true;
 }
 
@@ -327,24 +340,30 @@ static void note(struct hub *hub)
         hub_fatal(hub, "noting the checkpoint", error);
 }
 
-static void flush_finished(struct hub *hub)
+/* A state that cannot grow would pile up in memory: seals are refused until it can. */
+static void flush_finished(struct hub *hub, uint64_t now)
 {
     truc_error result;
 
-    if (!hub->frozen || !hub_flusher_finished(hub->flusher, &result))
+    if (!hub->flushing || !hub_flusher_finished(hub->flusher, &result))
         return;
+    hub->flushing = false;
     if (result == TRUC_OK)
         result = hub_state_refresh(hub->state);
-    if (result == TRUC_E_FULL) { /* nothing changed: the same set is tried again by the next call */
-        hub->storage_full = true;
-        if (!hub->stopping)
-            hub_flusher_submit(hub->flusher, hub->frozen);
+    if (result == TRUC_E_FULL) { /* nothing changed: the same set is tried again */
+        if (!hub->state_full)
+            truc_log(TRUC_LOG_ERROR, "state_full",
+                     "what=\"the state cannot grow: seals are refused until there is room on the disk or in "
+                     "storage.state\"");
+        hub->state_full = true;
+        hub->flush_retry_ms = now + RETRY_STATE_MS;
         return;
     }
     if (result) {
         hub_fatal(hub, "committing the state", result);
         return;
     }
+    hub->state_full = false;
     hub_core_thaw(hub->core, &hub->frozen);
     hub->state_rows = hub->frozen_rows;
     hub->counters[COUNT_STATE_COMMITS]++;
@@ -355,7 +374,9 @@ void hub_state_flush(struct hub *hub, bool force)
     uint64_t now = uv_now(&hub->loop);
     size_t bytes = hub_core_dirty_bytes(hub->core);
 
-    flush_finished(hub);
+    flush_finished(hub, now);
+    if (hub->frozen && !hub->flushing && now >= hub->flush_retry_ms)
+        hub->flushing = hub_flusher_submit(hub->flusher, hub->frozen);
     if (hub->frozen || hub->fatal || bytes == 0)
         return;
     if (!force && bytes < FLUSH_BYTES && now - hub->last_freeze_ms < FLUSH_MS)
@@ -367,5 +388,5 @@ void hub_state_flush(struct hub *hub, bool force)
     if (error)
         hub_fatal(hub, "freezing the state", error);
     else
-        hub_flusher_submit(hub->flusher, hub->frozen);
+        hub->flushing = hub_flusher_submit(hub->flusher, hub->frozen);
 }

@@ -96,9 +96,14 @@ static truc_error put_proof(struct hub_deliver *frame, const struct hub_content 
     *node_count = 0;
     if (count == content->count)
         return TRUC_OK;
-    for (uint32_t i = 0; i < content->count; i++)
-        memcpy(&leaves[i], from + i * content->hash_stride, sizeof leaves[i]);
-    if ((error = truc_multiproof_make(leaves, content->count, indexes, count, nodes, node_count)))
+    if (content->tree) {
+        error = truc_multiproof_look_up(content->tree, content->count, indexes, count, nodes, node_count);
+    } else {
+        for (uint32_t i = 0; i < content->count; i++)
+            memcpy(&leaves[i], from + i * content->hash_stride, sizeof leaves[i]);
+        error = truc_multiproof_make(leaves, content->count, indexes, count, nodes, node_count);
+    }
+    if (error)
         return error;
     return truc_buffer_append(&frame->kept, nodes, *node_count * sizeof nodes[0]);
 }
@@ -142,6 +147,11 @@ truc_error hub_deliver_add(struct hub_deliver *frame, const struct hub_content *
     group->n_items = added;
     frame->group_views[frame->group_count++] = group;
     return TRUC_OK;
+}
+
+size_t hub_deliver_count(const struct hub_deliver *frame)
+{
+    return frame->item_count;
 }
 
 bool hub_deliver_has(const struct hub_deliver *frame, uint64_t number)

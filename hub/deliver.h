@@ -16,6 +16,7 @@ void hub_deliver_free(struct hub_deliver **frame);
 TRUC_MUST_USE truc_error hub_deliver_add(struct hub_deliver *frame, const struct hub_content *content,
                                          const struct hub_delivery *deliveries, size_t count);
 bool hub_deliver_has(const struct hub_deliver *frame, uint64_t number);
+size_t hub_deliver_count(const struct hub_deliver *frame);
 /* Sends it in pieces where needed; returns how many events it held. */
 size_t hub_deliver_send(struct hub *hub, struct hub_session *session, struct hub_deliver *frame, uint64_t lease,
                         uint64_t floor);

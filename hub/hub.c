@@ -301,7 +301,7 @@ static void propose_due(struct hub *hub, int64_t now)
 /* What cannot be stored in time was not answered: acks come again as redeliveries, the state from the journal. */
 static void try_to_stop(struct hub *hub, uint64_t now)
 {
-    bool quiet = !hub->writing && !hub->retry && hub->building->count == 0 && !hub->frozen;
+    bool quiet = !hub->writing && !hub->retry && !hub_commit_is_due(hub->building) && !hub->frozen;
 
     if (!quiet && now < hub->stop_deadline_ms)
         return;
@@ -448,15 +448,19 @@ static void close_handle(uv_handle_t *handle)
 void hub_close(struct hub *hub)
 {
     hub->stopping = true;
+    if (hub->socket)
+        hub_socket_pause(hub->socket);
+    /* The threads first: they wake the loop, which must not look for one that is gone. */
     hub_readers_free(&hub->readers);
-    hub_sessions_free(hub);
-    hub_socket_close(&hub->socket, hub->fatal ? 0 : 500);
     hub_writer_free(&hub->writer);
     hub_flusher_free(&hub->flusher);
     close_handle((uv_handle_t *)&hub->wake);
     close_handle((uv_handle_t *)&hub->tick);
     close_handle((uv_handle_t *)&hub->interrupt);
     close_handle((uv_handle_t *)&hub->terminate);
+    uv_run(&hub->loop, UV_RUN_NOWAIT); /* takes a stop that was asked for meanwhile: the next runs must not obey it */
+    hub_sessions_free(hub);
+    hub_socket_close(&hub->socket, hub->fatal ? 0 : 500);
     uv_run(&hub->loop, UV_RUN_DEFAULT); /* verifications under way end here */
     uv_loop_close(&hub->loop);
     hub_commit_free(&hub->writing);

@@ -79,6 +79,8 @@ struct hub_submission {
     struct truc_arena *scratch; /* of the verifying thread */
     struct hub_text *texts;     /* what facts borrow beyond the body */
     uint64_t *slots;
+    struct truc_hash
+        *tree; /* of the seal, as truc_tree_make leaves it: every delivery of its events needs some of it */
     struct hub_submission *same; /* later submissions of the same seal that wait for this one's receipt */
 };
 void hub_submission_release(struct hub_submission *submission);
@@ -115,6 +117,7 @@ struct hub_session {
     uint64_t blocked_number;
     truc_reason blocked_reason;
     uint64_t submitted, delivered, acked;
+    uint64_t checkpoint_size; /* of the last checkpoint that it was sent: never goes back */
     UT_hash_handle by_id, by_peer;
 };
 
@@ -145,8 +148,10 @@ struct hub_commit {
     void **blocks; /* heap that items borrow */
     size_t block_count, block_capacity;
     size_t bytes; /* of bodies */
+    size_t notes; /* items that are no reason to write a row: remembered checkpoints */
 };
 struct hub_commit *hub_commit_new(void);
+bool hub_commit_is_due(const struct hub_commit *commit);
 void hub_commit_free(struct hub_commit **commit);
 /* A new item, zeroed, valid until the next one is added. NULL: out of memory (fatal to the hub). */
 struct hub_row_item *hub_commit_add(struct hub_commit *commit, struct hub_submission *submission);
@@ -164,6 +169,7 @@ struct hub_content {
     struct truc_bytes envelope;
     const struct truc_hash *leaf_hashes; /* stride: see hash_stride */
     size_t hash_stride;
+    const struct truc_hash *tree;    /* all of the seal's tree; NULL: not at hand */
     const struct truc_bytes *events; /* data == NULL: not at hand (erased, or not asked for) */
 };
 struct hub_cache;
@@ -187,8 +193,8 @@ struct hub_clock {
 int64_t hub_wall_us(void);
 /* Compares the clocks; unsure while they disagree by more than a second since they were last trusted. */
 void hub_clock_check(struct hub_clock *clock);
-/* What accepted_at and leases go by: the wall clock while it is sure, and from a jump on its last trusted time carried on
- * by the monotonic clock. */
+/* What accepted_at and leases go by: the wall clock while it is sure, and from a jump on its last trusted time carried
+ * on by the monotonic clock. */
 int64_t hub_clock_now(struct hub_clock *clock);
 
 /* ---- the hub
@@ -256,6 +262,9 @@ struct hub {
     bool filling_slots;
     /* conditions */
     struct hub_clock clock;
+    bool flushing; /* the flusher has the frozen set */
+    bool state_full;
+    uint64_t flush_retry_ms;
     bool storage_full, stopping, fatal;
     int exit_code;
     struct hub_journal_space space;
@@ -314,6 +323,11 @@ TRUC_MUST_USE truc_error hub_sign_checkpoint(struct hub *hub);
 void hub_send_receipts(struct hub *hub, struct hub_commit *commit);
 void hub_send_known(struct hub *hub, struct hub_session *session, const struct truc_hash *digest, uint64_t leaf_index);
 void hub_send_settled(struct hub *hub, struct hub_commit *commit);
+/* Every frame with a checkpoint proves that it continues the one before it on that session. `hashes` and `views` have
+ * room for TRUC_PROOF_MAX and are borrowed by the message. Once it is sent: hub_checkpoint_sent. */
+TRUC_MUST_USE truc_error hub_prove_growth(struct hub *hub, const struct hub_session *session, struct truc_hash *hashes,
+                                          ProtobufCBinaryData *views, size_t *count);
+void hub_checkpoint_sent(struct hub *hub, struct hub_session *session);
 
 /* outflow.c */
 void hub_outflow(struct hub *hub);

@@ -173,7 +173,7 @@ static truc_reason transient_condition(struct hub *hub, const struct hub_session
     if (hub->clock.unsure)
         return TRUC_CLOCK_UNSURE;
     /* The reserve is there for governance too. Where even that is used up, the commit is rejected. */
-    if (hub->storage_full && !submission->administrator)
+    if ((hub->storage_full || hub->state_full) && !submission->administrator)
         return TRUC_STORAGE_FULL;
     if (blocked_by_earlier(session, seal))
         return session->blocked_reason;

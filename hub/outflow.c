@@ -68,8 +68,8 @@ static truc_error fill_from_memory(struct hub *hub, struct hub_outframe *out)
 /* ---- cold reads, on a reader thread
  * ------------------------------------------------------------------------------------- */
 
-/* A row feeds many frames and may be megabytes: its digest is checked by each reader once while it stays at that row. What
- * is decrypted from it is authenticated anyway, event by event. */
+/* A row feeds many frames and may be megabytes: its digest is checked by each reader once while it stays at that row.
+ * What is decrypted from it is authenticated anyway, event by event. */
 static truc_error check_row(struct hub_reader_tools *tools, uint64_t number, struct truc_bytes row,
                             struct hub_row_header *header)
 {
@@ -90,7 +90,8 @@ static truc_error read_group(struct hub_outframe *out, const struct group_place 
     struct truc_bytes events[TRUC_SEAL_EVENTS_MAX] = {0};
     truc_error error;
 
-    if ((error = hub_journal_get(tools->journal, group->row, &row)) || (error = check_row(tools, group->row, row, &header)) ||
+    if ((error = hub_journal_get(tools->journal, group->row, &row)) ||
+        (error = check_row(tools, group->row, row, &header)) ||
         (error = hub_row_reader_at(tools->rows, row, group->offset, &input)))
         return error;
     if (input.kind != HUB_INPUT_SEAL)
@@ -185,7 +186,7 @@ static void send_frame(struct hub *hub, struct hub_session *session, struct hub_
             give_back(hub, session, &out->deliveries[i], TRUC_E_CORRUPT);
         return;
     }
-    for (size_t i = 0; i < out->count; i++)
+    for (size_t i = 0; hub_deliver_count(out->frame) < out->count && i < out->count; i++)
         if (!hub_deliver_has(out->frame, out->deliveries[i].posting.number))
             give_back(hub, session, &out->deliveries[i], TRUC_E_NOT_FOUND);
     size_t sent = hub_deliver_send(hub, session, out->frame, out->deliveries[0].lease, agency ? agency->floor : 0);

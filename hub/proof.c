@@ -114,11 +114,14 @@ static truc_error answer_yes(struct hub *hub, struct hub_session *session, struc
     Truc__V1__Proof proof = TRUC__V1__PROOF__INIT;
     struct truc_hash path[TRUC_PROOF_MAX], seal_path[TRUC_PROOF_MAX];
     ProtobufCBinaryData views[TRUC_PROOF_MAX], seal_views[TRUC_PROOF_MAX];
+    struct truc_hash growth[TRUC_PROOF_MAX];
+    ProtobufCBinaryData growth_views[TRUC_PROOF_MAX];
     truc_error error;
 
     if ((error = truc_inclusion_path_of(job->leaves, job->count, job->index, seal_path, &proof.n_seal_path)) ||
         (error = truc_inclusion_path(hub_core_node, hub->core, job->place.leaf_index, hub->checkpoint_size, path,
-                                     &proof.n_path)))
+                                     &proof.n_path)) ||
+        (error = hub_prove_growth(hub, session, growth, growth_views, &proof.n_consistency)))
         return error;
     for (size_t i = 0; i < proof.n_seal_path; i++)
         set_hash(&seal_views[i], &seal_path[i]);
@@ -133,9 +136,11 @@ static truc_error answer_yes(struct hub *hub, struct hub_session *session, struc
     proof.leaf_index = job->place.leaf_index;
     proof.path = views;
     proof.checkpoint = (ProtobufCBinaryData){hub->checkpoint.size, hub->checkpoint.data};
+    proof.consistency = growth_views;
     if (job->erased)
         set_hash(&proof.event_hash, &job->leaves[job->index]);
     hub_session_send(hub, session, TRUC_FRAME_PROOF, 0, &proof.base, NULL);
+    hub_checkpoint_sent(hub, session);
     return TRUC_OK;
 }
 

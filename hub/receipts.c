@@ -23,13 +23,38 @@ static void frame_start(struct hub *hub, struct receipt_frame *frame, uint64_t s
     frame->session = session;
 }
 
-static void frame_send(struct hub *hub, struct receipt_frame *frame)
+truc_error hub_prove_growth(struct hub *hub, const struct hub_session *session, struct truc_hash *hashes,
+                            ProtobufCBinaryData *views, size_t *count)
+{
+    truc_error error = truc_consistency_path(hub_core_node, hub->core, session->checkpoint_size, hub->checkpoint_size,
+                                             hashes, count);
+
+    for (size_t i = 0; !error && i < *count; i++)
+        views[i] = (ProtobufCBinaryData){sizeof hashes[i].bytes, hashes[i].bytes};
+    return error;
+}
+
+void hub_checkpoint_sent(struct hub *hub, struct hub_session *session)
+{
+    session->checkpoint_size = hub->checkpoint_size;
+}
+
+static truc_error frame_send(struct hub *hub, struct receipt_frame *frame)
 {
     struct hub_session *session = hub_session_find(hub, frame->session);
+    struct truc_hash hashes[TRUC_PROOF_MAX];
+    ProtobufCBinaryData views[TRUC_PROOF_MAX];
+    truc_error error;
 
+    if (!session || frame->count == 0)
+        return TRUC_OK;
+    if ((error = hub_prove_growth(hub, session, hashes, views, &frame->message.n_consistency)))
+        return error;
+    frame->message.consistency = views;
     frame->message.n_receipts = frame->count;
-    if (session && frame->count > 0)
-        hub_session_send(hub, session, TRUC_FRAME_RECEIPTS, 0, &frame->message.base, NULL);
+    hub_session_send(hub, session, TRUC_FRAME_RECEIPTS, 0, &frame->message.base, NULL);
+    hub_checkpoint_sent(hub, session);
+    return TRUC_OK;
 }
 
 static truc_error frame_add(struct hub *hub, struct receipt_frame *frame, const struct truc_hash *digest,
@@ -62,7 +87,9 @@ static truc_error answer(struct hub *hub, struct receipt_frame *frame, struct hu
     hub_uncharge(hub, submission);
     submission->state = SUBMISSION_DONE;
     if (submission->session != frame->session || frame->count == RECEIPTS_MAX || frame->bytes > RECEIPTS_BYTES) {
-        frame_send(hub, frame);
+        truc_error error = frame_send(hub, frame);
+        if (error)
+            return error;
         frame_start(hub, frame, submission->session);
     }
     return frame_add(hub, frame, &submission->parsed.digest, leaf->leaf, leaf->leaf_index);
@@ -97,8 +124,8 @@ void hub_send_receipts(struct hub *hub, struct hub_commit *commit)
         effect++;
     }
     if (!error)
-        frame_send(hub, frame);
-    else
+        error = frame_send(hub, frame);
+    if (error)
         hub_fatal(hub, "making receipts", error);
     free(frame);
 }
@@ -114,8 +141,8 @@ void hub_send_known(struct hub *hub, struct hub_session *session, const struct t
         error = frame_add(hub, frame, digest, truc_buffer_view(&leaf), leaf_index);
     }
     if (!error)
-        frame_send(hub, frame);
-    else
+        error = frame_send(hub, frame);
+    if (error)
         hub_fatal(hub, "answering a known seal", error);
     truc_buffer_close(&leaf);
     free(frame);

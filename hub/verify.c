@@ -171,7 +171,8 @@ static bool cut(struct hub_submission *submission)
     submission->events = calloc(count, sizeof *submission->events);
     submission->facts = calloc(count, sizeof *submission->facts);
     submission->slots = calloc(count, sizeof *submission->slots);
-    if (!submission->events || !submission->facts || !submission->slots) {
+    submission->tree = malloc(truc_tree_size(count) * sizeof *submission->tree);
+    if (!submission->events || !submission->facts || !submission->slots || !submission->tree) {
         refuse(submission, TRUC_OVERLOADED, "the hub is out of memory: send again later");
         return false;
     }
@@ -190,12 +191,12 @@ static bool cut(struct hub_submission *submission)
 static bool root_fits(struct hub_submission *submission)
 {
     uint32_t count = submission->parsed.seal.count;
-    struct truc_hash hashes[TRUC_SEAL_EVENTS_MAX], root;
+    const struct truc_hash *root = &submission->tree[truc_tree_size(count) - 1];
 
     for (uint32_t i = 0; i < count; i++)
-        hashes[i] = submission->facts[i].leaf_hash;
-    truc_merkle_root(hashes, count, &root);
-    return memcmp(&root, &submission->parsed.seal.root, sizeof root) == 0;
+        submission->tree[i] = submission->facts[i].leaf_hash;
+    truc_tree_make(submission->tree, count);
+    return memcmp(root, &submission->parsed.seal.root, sizeof *root) == 0;
 }
 
 void hub_verify_seal(struct hub_submission *submission)
@@ -270,5 +271,6 @@ void hub_submission_release(struct hub_submission *submission)
     free(submission->facts);
     free(submission->events);
     free(submission->slots);
+    free(submission->tree);
     free(submission);
 }

@@ -125,6 +125,7 @@ static truc_error welcome(struct hub *hub, struct hub_session *session, const Tr
     message.now_us = hub_wall_us();
     message.session = name;
     hub_session_send(hub, session, TRUC_FRAME_WELCOME, 0, &message.base, NULL);
+    hub_checkpoint_sent(hub, session);
 out:
     truc_buffer_close(&leaf);
     return error;

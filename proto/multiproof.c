@@ -33,19 +33,56 @@ static void root_of(const struct truc_hash *leaves, uint32_t lo, uint32_t hi, st
     truc_merkle_root(scratch, hi - lo, out);
 }
 
-static void make(const struct truc_hash *leaves, uint32_t lo, uint32_t hi, const uint32_t *indexes, size_t from, size_t to,
-                 struct truc_hash *nodes, size_t *node_count)
+size_t truc_tree_size(uint32_t size)
+{
+    size_t total = size;
+    for (; size > 1; total += size)
+        size = size / 2 + size % 2;
+    return total;
+}
+
+void truc_tree_make(struct truc_hash *tree, uint32_t size)
+{
+    while (size > 1) {
+        struct truc_hash *above = tree + size;
+        for (uint32_t i = 0; i < size / 2; i++)
+            truc_node_hash(&above[i], &tree[2 * i], &tree[2 * i + 1]);
+        if (size % 2 == 1)
+            above[size / 2] = tree[size - 1];
+        size = size / 2 + size % 2;
+        tree = above;
+    }
+}
+
+/* The subtree over [lo, hi) is one node of the level on which it fits, since lo is a multiple of that level's width. */
+static void node_of(const struct truc_hash *tree, uint32_t size, uint32_t lo, uint32_t hi, struct truc_hash *out)
+{
+    uint32_t width = 1;
+    for (; width < hi - lo; width *= 2) {
+        tree += size;
+        size = size / 2 + size % 2;
+    }
+    *out = tree[lo / width];
+}
+
+/* `whole`: `leaves` is a tree over so many leaves; 0: only the leaves are there. */
+static void make(const struct truc_hash *leaves, uint32_t whole, uint32_t lo, uint32_t hi, const uint32_t *indexes,
+                 size_t from, size_t to, struct truc_hash *nodes, size_t *node_count)
 {
     if (from == to) {
-        root_of(leaves, lo, hi, &nodes[(*node_count)++]);
+        struct truc_hash *node = &nodes[(*node_count)++];
+        if (whole > 0)
+            node_of(leaves, whole, lo, hi, node);
+        else
+            root_of(leaves, lo, hi, node);
         return;
     }
     if (to - from == hi - lo)
         return; /* every leaf below is an item: nothing to add */
     uint32_t k = split_of(hi - lo);
     size_t middle = items_below(indexes, from, to, lo + k);
-    make(leaves, lo, lo + k, indexes, from, middle, nodes, node_count);
-    make(leaves, lo + k, hi, indexes, middle, to, nodes, node_count);
+    make(leaves, whole, lo, lo + k, indexes, from, middle, nodes, node_count);
+    make(leaves, whole, lo + k, hi, indexes, middle, to, nodes, node_count);
 }
 
 truc_error truc_multiproof_make(const struct truc_hash *leaves, uint32_t size, const uint32_t *indexes, size_t count,
@@ -54,7 +91,17 @@ truc_error truc_multiproof_make(const struct truc_hash *leaves, uint32_t size, c
     *node_count = 0;
     if (!indexes_are_valid(size, indexes, count))
         return TRUC_E_INVALID;
-    make(leaves, 0, size, indexes, 0, count, nodes, node_count);
+    make(leaves, 0, 0, size, indexes, 0, count, nodes, node_count);
+    return TRUC_OK;
+}
+
+truc_error truc_multiproof_look_up(const struct truc_hash *tree, uint32_t size, const uint32_t *indexes, size_t count,
+                                   struct truc_hash *nodes, size_t *node_count)
+{
+    *node_count = 0;
+    if (!indexes_are_valid(size, indexes, count))
+        return TRUC_E_INVALID;
+    make(tree, size, 0, size, indexes, 0, count, nodes, node_count);
     return TRUC_OK;
 }
 
@@ -99,8 +146,8 @@ static void walk_root(struct walk *w, uint32_t lo, uint32_t hi, size_t from, siz
 }
 
 truc_error truc_multiproof_root(uint32_t size, const uint32_t *indexes, const struct truc_hash *hashes, size_t count,
-                                const struct truc_hash *nodes, size_t node_count, struct truc_hash *root, size_t path_of,
-                                struct truc_hash path[TRUC_PROOF_MAX], size_t *path_count)
+                                const struct truc_hash *nodes, size_t node_count, struct truc_hash *root,
+                                size_t path_of, struct truc_hash path[TRUC_PROOF_MAX], size_t *path_count)
 {
     struct walk w = {indexes, hashes, nodes, node_count, 0, false, path_of, path, 0};
 

@@ -108,24 +108,39 @@ truc_error session_stop(struct client_session *s, truc_error why, const char *te
     return TRUC_OK;
 }
 
-truc_error session_see_checkpoint(struct client_session *s, struct truc_bytes note, bool older_is_fine,
-                                  struct truc_checkpoint *out)
+/* From the empty tree there is nothing to check: every tree continues it, and its proof has no hashes. */
+static truc_error check_growth(const struct client_session *s, const struct truc_checkpoint *now,
+                               const ProtobufCBinaryData *consistency, size_t count)
 {
-    truc_error error = truc_checkpoint_open(note, &s->note_key, out);
+    struct truc_hash path[TRUC_PROOF_MAX];
+    truc_error error = session_hashes(consistency, count, TRUC_PROOF_MAX, path);
+    if (error == TRUC_OK && s->checkpoint.size == 0) {
+        error = count == 0 ? TRUC_OK : TRUC_E_BAD_PROOF;
+    } else if (error == TRUC_OK) {
+        error = truc_consistency_verify(s->checkpoint.size, now->size, path, count, &s->checkpoint.root, &now->root);
+    }
     if (error != TRUC_OK) {
+        truc_log(TRUC_LOG_ERROR, "log_forked", "agency=%s known_size=%llu hub_size=%llu", s->agency,
+                 (unsigned long long)s->checkpoint.size, (unsigned long long)now->size);
+        return TRUC_E_FORKED;
+    }
+    return TRUC_OK;
+}
+
+truc_error session_take_checkpoint(struct client_session *s, ProtobufCBinaryData note,
+                                   const ProtobufCBinaryData *consistency, size_t count, struct truc_checkpoint *out)
+{
+    truc_error error = truc_checkpoint_open(session_view(note), &s->note_key, out);
+    if (error == TRUC_OK) {
+        error = check_growth(s, out, consistency, count);
+    }
+    if (error != TRUC_OK || out->size == s->checkpoint.size) {
         return error;
-    }
-    if (out->size < s->checkpoint.size) {
-        return older_is_fine ? TRUC_OK : TRUC_E_BAD_PROOF;
-    }
-    if (out->size == s->checkpoint.size) {
-        bool same = memcmp(&out->root, &s->checkpoint.root, sizeof out->root) == 0;
-        return same ? TRUC_OK : TRUC_E_FORKED;
     }
     s->checkpoint = *out;
     truc_buffer_clear(&s->note);
-    error = truc_buffer_append(&s->note, note.data, note.size);
-    return error == TRUC_OK ? session_meta_put(s, META_CHECKPOINT, note) : error;
+    error = truc_buffer_append(&s->note, note.data, note.len);
+    return error == TRUC_OK ? session_meta_put(s, META_CHECKPOINT, session_view(note)) : error;
 }
 
 void client_session_clock(struct client_session *s, int64_t now_us, int64_t wall_us)

@@ -16,40 +16,6 @@ truc_error session_say_hello(struct client_session *s)
     return session_push(s, TRUC_FRAME_HELLO, &hello.base, NULL);
 }
 
-/* The hub's newest tree must hold the one that we know. What a receipt showed in between is covered too, since HELLO
- * carries the newest note that was ever verified. */
-static truc_error check_growth(struct client_session *s, const Truc__V1__Welcome *welcome, const char **why)
-{
-    struct truc_checkpoint now;
-    struct truc_hash path[TRUC_PROOF_MAX];
-    truc_error error = truc_checkpoint_open(session_view(welcome->checkpoint), &s->note_key, &now);
-    if (error != TRUC_OK) {
-        *why = "the hub's checkpoint is not signed by the log's note key: check note.key and the endpoint";
-        return error;
-    }
-    if (s->checkpoint.size > 0) {
-        *why = "the hub's log is not the continuation of the one seen before";
-        error = session_hashes(welcome->consistency, welcome->n_consistency, TRUC_PROOF_MAX, path);
-        if (error == TRUC_OK && now.size >= s->checkpoint.size) {
-            error = truc_consistency_verify(s->checkpoint.size, now.size, path, welcome->n_consistency,
-                                            &s->checkpoint.root, &now.root);
-        } else {
-            error = TRUC_E_FORKED;
-        }
-        if (error != TRUC_OK) {
-            truc_log(TRUC_LOG_ERROR, "log_forked", "agency=%s known_size=%llu hub_size=%llu", s->agency,
-                     (unsigned long long)s->checkpoint.size, (unsigned long long)now.size);
-            return TRUC_E_FORKED;
-        }
-    }
-    error = session_see_checkpoint(s, session_view(welcome->checkpoint), false, &now);
-    if (error == TRUC_OK) {
-        s->urgent = true;
-        error = session_meta_put(s, META_PROVEN, session_view(welcome->checkpoint));
-    }
-    return error;
-}
-
 static uint32_t limit(uint32_t offered, uint32_t most)
 {
     return offered == 0 || offered > most ? most : offered;
@@ -92,14 +58,19 @@ truc_error session_on_welcome(struct client_session *s, const Truc__V1__Welcome 
     if (strcmp(welcome->origin, s->origin) != 0) {
         return session_stop(s, TRUC_E_REFUSED, "the hub serves another log: check origin and endpoints");
     }
-    const char *why = "the hub's checkpoint contradicts the one seen before";
-    truc_error error = check_growth(s, welcome, &why);
+    struct truc_checkpoint now;
+    truc_error error =
+        session_take_checkpoint(s, welcome->checkpoint, welcome->consistency, welcome->n_consistency, &now);
     if (session_error_is_ours(error)) {
         return error;
     }
     if (error != TRUC_OK) {
-        return session_stop(s, error, why);
+        return session_stop(s, error,
+                            error == TRUC_E_FORKED ? SESSION_FORKED
+                                                   : "the hub's checkpoint is not signed by the log's note key: check "
+                                                     "note.key and the endpoint");
     }
+    s->urgent = true;
     take_limits(s, welcome->limits);
     compare_last(s, welcome->last);
     int64_t skew = s->wall_us > welcome->now_us ? s->wall_us - welcome->now_us : welcome->now_us - s->wall_us;

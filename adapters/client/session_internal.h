@@ -132,7 +132,7 @@ struct client_session {
     struct truc_buffer assembled_head, assembled_body;
 
     /* the log */
-    struct truc_checkpoint checkpoint; /* newest verified; size 0: none */
+    struct truc_checkpoint checkpoint; /* newest, proven to continue all before it; size 0: none */
     struct truc_buffer note;           /* its note */
 
     /* submitting */
@@ -194,10 +194,13 @@ TRUC_MUST_USE truc_error session_push(struct client_session *s, enum truc_frame_
 /* The present link ends; the next one comes after the backoff. */
 TRUC_MUST_USE truc_error session_drop_link(struct client_session *s, truc_error error, const char *text, bool slow);
 TRUC_MUST_USE truc_error session_stop(struct client_session *s, truc_error error, const char *text);
-/* A checkpoint note from the hub; a larger one becomes the newest known. TRUC_E_FORKED where two trees of one size
- * differ; TRUC_E_BAD_PROOF where it is older than the one known (unless `older_is_fine`). */
-TRUC_MUST_USE truc_error session_see_checkpoint(struct client_session *s, struct truc_bytes note, bool older_is_fine,
-                                                struct truc_checkpoint *out);
+#define SESSION_FORKED "the hub's log is not the continuation of the one seen before"
+/* A checkpoint note from the hub, with the proof that it continues the newest one known; a larger one becomes that.
+ * TRUC_E_FORKED where the proof does not hold, or the tree is smaller; TRUC_E_BAD_SIGNATURE, TRUC_E_MALFORMED for a note
+ * that is not the log's. */
+TRUC_MUST_USE truc_error session_take_checkpoint(struct client_session *s, ProtobufCBinaryData note,
+                                                 const ProtobufCBinaryData *consistency, size_t count,
+                                                 struct truc_checkpoint *out);
 TRUC_MUST_USE truc_error session_hashes(const ProtobufCBinaryData *items, size_t count, size_t limit,
                                         struct truc_hash *out);
 TRUC_MUST_USE truc_error session_meta_put(struct client_session *s, enum store_meta key, struct truc_bytes value);

@@ -107,9 +107,10 @@ truc_error session_on_proof(struct client_session *s, const Truc__V1__Proof *pro
         tell_evidence(s, ask, proof->reason, NULL);
         return TRUC_OK;
     }
-    truc_error error = session_see_checkpoint(s, session_view(proof->checkpoint), true, &checkpoint);
+    truc_error error =
+        session_take_checkpoint(s, proof->checkpoint, proof->consistency, proof->n_consistency, &checkpoint);
     if (error == TRUC_E_FORKED) {
-        return session_stop(s, TRUC_E_FORKED, "the hub signed two different trees of one size");
+        return session_stop(s, error, SESSION_FORKED);
     }
     if (session_error_is_ours(error)) {
         return error;

@@ -141,15 +141,16 @@ static truc_error take_receipt(struct client_session *s, const Truc__V1__Receipt
 truc_error session_on_receipts(struct client_session *s, const Truc__V1__Receipts *receipts)
 {
     struct truc_checkpoint checkpoint;
-    truc_error error = session_see_checkpoint(s, session_view(receipts->checkpoint), false, &checkpoint);
+    truc_error error = session_take_checkpoint(s, receipts->checkpoint, receipts->consistency, receipts->n_consistency,
+                                               &checkpoint);
     if (error == TRUC_E_FORKED) {
-        return session_stop(s, error, "the hub signed two different trees of one size");
+        return session_stop(s, error, SESSION_FORKED);
     }
     if (session_error_is_ours(error)) {
         return error;
     }
     if (error != TRUC_OK) {
-        return session_drop_link(s, error, "a receipt's checkpoint is not the newest, or not signed", false);
+        return session_drop_link(s, error, "a receipt's checkpoint is not signed by the log's note key", false);
     }
     const uint64_t link = s->link;
     for (size_t i = 0; i < receipts->n_receipts && error == TRUC_OK; i++) {

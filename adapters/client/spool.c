@@ -244,27 +244,69 @@ static truc_error take_lock(struct spool *spool, const char *folder)
     return TRUC_OK;
 }
 
-/* A file that is shorter than its pages would kill the process with SIGBUS at the first touch of what is missing. */
-static truc_error check_length(struct spool *spool, const char *folder)
+/* How many pages from `first` on stand in LMDB's own list of free ones (table 0: transaction -> count, page numbers).
+ */
+static truc_error count_free(struct spool *spool, uint64_t first, uint64_t *count)
 {
-    char *path = NULL;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    truc_error error = error_of(mdb_txn_begin(spool->env, NULL, MDB_RDONLY, &txn));
+    if (error != TRUC_OK) {
+        return error;
+    }
+    error = error_of(mdb_cursor_open(txn, 0, &cursor));
+    const bool opened = error == TRUC_OK;
+    while (error == TRUC_OK && (error = error_of(mdb_cursor_get(cursor, &k, &v, MDB_NEXT))) == TRUC_OK) {
+        for (size_t at = sizeof(size_t); at + sizeof(size_t) <= v.mv_size; at += sizeof(size_t)) {
+            size_t listed, page;
+            memcpy(&listed, v.mv_data, sizeof listed); /* a list's room may be larger than the list */
+            memcpy(&page, (const uint8_t *)v.mv_data + at, sizeof page);
+            *count += at / sizeof(size_t) <= listed && page >= first;
+        }
+    }
+    if (opened) {
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
+}
+
+/* Pages at the file's end that a transaction took and gave back before its commit were never written: they are free,
+ * and the file is shorter than its last page says. Any other missing page is damage, and touching it would kill the
+ * process with SIGBUS: the file is made longer before anything is read, and is as it was where damage is found. */
+static truc_error check_length(struct spool *spool)
+{
+    mdb_filehandle_t fd;
     struct stat status;
     MDB_envinfo info;
     MDB_stat stat_;
-    if (asprintf(&path, "%s/data.mdb", folder) < 0) {
-        return TRUC_E_NOMEM;
+    truc_error error = error_of(mdb_env_get_fd(spool->env, &fd));
+    if (error == TRUC_OK) {
+        error = error_of(mdb_env_info(spool->env, &info));
     }
-    int missing = stat(path, &status);
-    free(path);
-    if (missing != 0) {
-        return TRUC_E_IO;
-    }
-    truc_error error = error_of(mdb_env_info(spool->env, &info));
     if (error == TRUC_OK) {
         error = error_of(mdb_env_stat(spool->env, &stat_));
     }
-    if (error == TRUC_OK && (uint64_t)status.st_size < (info.me_last_pgno + 1) * (uint64_t)stat_.ms_psize) {
+    if (error != TRUC_OK) {
+        return error;
+    }
+    if (fstat(fd, &status) != 0) {
+        return TRUC_E_IO;
+    }
+    uint64_t there = (uint64_t)status.st_size / stat_.ms_psize, needed = info.me_last_pgno + 1, unwritten = 0;
+    if (there >= needed) {
+        return TRUC_OK;
+    }
+    if (ftruncate(fd, (off_t)(needed * stat_.ms_psize)) != 0) {
+        return error_of(errno);
+    }
+    error = count_free(spool, there, &unwritten);
+    if (error == TRUC_OK && unwritten != needed - there) {
         error = TRUC_E_CORRUPT;
+    }
+    if (error != TRUC_OK && ftruncate(fd, status.st_size) != 0) {
+        return TRUC_E_IO;
     }
     return error;
 }
@@ -334,7 +376,7 @@ truc_error client_spool_open(const char *folder, uint64_t quota, struct spool **
     /* NOLOCK: our own lock keeps everybody else out, and there are no readers beside the one writer. */
     error = error_of(mdb_env_open(spool->env, folder, MDB_NOLOCK, 0600));
     if (error == TRUC_OK) {
-        error = check_length(spool, folder);
+        error = check_length(spool);
     }
     if (error == TRUC_OK) {
         error = open_tables(spool);

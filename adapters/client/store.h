@@ -24,8 +24,7 @@ enum store_meta {
     META_INSTANCE = 3,    /* 16 random bytes */
     META_NEXT_TICKET = 4, /* 8, big-endian: above every ticket that was given */
     META_HEAD = 5,        /* digest of the last receipted seal */
-    META_CHECKPOINT = 6,  /* newest checkpoint note whose signature was verified */
-    META_PROVEN = 7,      /* newest checkpoint note whose consistency with the one before was proven */
+    META_CHECKPOINT = 6,  /* newest checkpoint note; each was proven to continue the one before it */
     META_TOP = 8,         /* highest inbox number seen, its sequence: 16, big-endian */
     META_NEXT_OWED = 9,   /* 8, big-endian */
 };
