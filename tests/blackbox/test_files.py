@@ -390,6 +390,79 @@ class Configuration(FilesCase):
         self.assertEqual(a.stop(), 0)
 
 
+class Remains(FilesCase):
+    """Each state in which a crash can leave the folders, made by hand, so that none depends on luck."""
+
+    def test_a_claimed_file_is_sent_and_one_with_its_receipt_only_moves(self):
+        a, b = self.offices()
+        a.put("1.json", event(b.agency.code, "1"))
+        a.once()
+        done = a.folder / "out" / "done"
+        before = (done / "1.receipt.json").read_bytes()
+        os.rename(done / "1.json", a.folder / "out" / "pending" / "1.json")  # the receipt was written, no more
+        (a.folder / "out" / "pending" / "2.json").write_text(json.dumps(event(b.agency.code, "2")))  # claimed, no more
+        a.once()
+        self.assertEqual(a.sent(), ["1.json", "2.json"])
+        self.assertEqual((done / "1.receipt.json").read_bytes(), before)
+        self.assertEqual(a.json("out/done", "2.receipt.json")["outcome"], "accepted")
+        self.assertIn("accepted=1 duplicates=0", a.log.read_text().splitlines()[-1])
+
+    def test_a_receipted_event_whose_receipt_file_is_lost_is_a_duplicate_of_itself(self):
+        a, b = self.offices()
+        a.put("1.json", event(b.agency.code))  # without an id: the adapter must make the same one
+        a.once()
+        first = a.json("out/done", "1.receipt.json")
+        (a.folder / "out" / "done" / "1.receipt.json").unlink()
+        os.rename(a.folder / "out" / "done" / "1.json", a.folder / "out" / "pending" / "1.json")
+        a.once()
+        again = a.json("out/done", "1.receipt.json")
+        self.assertEqual((again["outcome"], again["sequence"]), ("duplicate", first["sequence"]))
+        b.once()
+        self.assertEqual(len(b.names("in")), 1)
+
+    def test_what_the_spool_still_owes_is_waited_for_and_not_sent_twice(self):
+        a, b = self.offices()
+        a.start()
+        self.until(lambda: "state=open" in a.log.read_text(), "the session")
+        with self.hub.frozen():
+            for i in range(5):
+                a.put(f"{i}.json", event(b.agency.code, subject="s", data=str(i)))
+            self.until(lambda: len(a.names("out/pending")) == 5, "the claims")
+            self.until(lambda: a.names("out") == [], "the empty folder")
+            a.stop(signal.SIGTERM)  # in order: all are in the spool, none has its receipt
+        for i in range(5, 9):
+            a.put(f"{i}.json", event(b.agency.code, subject="s", data=str(i)))
+        a.once()
+        self.assertEqual(len(a.receipts()), 9)
+        self.assertIn("accepted=9 duplicates=0", a.log.read_text().splitlines()[-1])
+        b.once()
+        self.assertEqual([e["data"] for e in b.received()], [str(i) for i in range(9)], "the order of a subject")
+
+    def test_deliveries_listed_as_shown_are_acked_staged_ones_are_shown(self):
+        a, b = self.offices()
+        for i in range(3):
+            a.put(f"{i}.json", event(b.agency.code, str(i), data=str(i)))
+        a.once()
+        sequences = [a.json("out/done", f"{i}.receipt.json")["sequence"] for i in range(3)]
+        staging = b.folder / "in" / ".truc"
+        staging.mkdir()
+        (staging / f"{2:020}.json").write_text('{"data":"staged"}')
+        (staging / f"{3:020}.json").write_text('{"data":"half writ')  # not listed: made anew
+        lines = [f"{n} {sequences[n - 1]}\n" for n in (1, 2)]
+        (staging / "published").write_text("truc-files published 1\n" + "".join(lines) + "end 2\n")
+        b.once()
+        self.assertEqual([e["data"] for e in b.received()], ["staged", "2"])
+        b.once()
+        self.assertEqual(len(b.names("in")), 2, "the first was not acked")
+        self.assertEqual([p.name for p in staging.iterdir()], ["published"])
+
+    def test_a_damaged_list_stops_the_start_and_says_so(self):
+        a = self.adapter(self.agency("S"))
+        (a.folder / "in" / ".truc").mkdir()
+        (a.folder / "in" / ".truc" / "published").write_text("truc-files published 1\n7 7\n")
+        self.assertIn("published is damaged", a.once(status=2).stderr)
+
+
 class Killed(FilesCase):
     """SIGKILL at any moment: at the end every file has one receipt, and every delivery one in-file."""
 

@@ -1,0 +1,348 @@
+/* truc-files: an agency exchanges events through folders. What goes out: outgoing.h. What comes in: incoming.h. */
+#include "adapters/files/incoming.h"
+#include "adapters/files/outgoing.h"
+#include "adapters/files/watch.h"
+#include "truc/log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define VERSION "truc-files/0.1"
+
+enum files_exit { EXIT_DONE = 0, EXIT_SOME_REFUSED = 1, EXIT_CONFIG = 2, EXIT_HUB = 3 };
+
+static const char usage[] =
+    "usage: truc-files --config FILE [--check-config] [--once]\n"
+    "\n"
+    "Sends the CloudEvents JSON files of one folder as sealed events and writes what is delivered into another.\n"
+    "  --check-config  reads and checks the configuration and the profile, and exits\n"
+    "  --once          sends what is there, waits for the receipts, receives until nothing comes, and exits\n"
+    "Exit codes: 0 done, 1 (--once) some files were refused or put into quarantine, 2 wrong usage or configuration,\n"
+    "3 the hub or the spool cannot be used; nothing is lost: start it again\n";
+
+struct files {
+    struct files_settings settings;
+    struct files_draft_rules rules;
+    struct files_key key;
+    struct truc_profile *profile;
+    struct truc_client *client;
+    struct outgoing *outgoing;
+    struct incoming *incoming;
+    struct watch watch;
+    int signals;
+    bool once, stop;
+    size_t waiting;      /* files that the last scan left */
+    int64_t scan_us;     /* next scan */
+    int64_t progress_us; /* when something last went on */
+    int64_t open_us;     /* since when the session is open; 0: it is not */
+};
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) {
+        abort(); /* it cannot be missing on Linux */
+    }
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* ---- callbacks --------------------------------------------------------------------------------------------------- */
+
+static void on_state(void *context, enum truc_client_state state, truc_error error, const char *text)
+{
+    static const char *const names[] = {"idle", "connecting", "open", "waiting", "stopped"};
+    struct files *files = context;
+    char quoted[256];
+    truc_log(state == TRUC_CLIENT_STOPPED ? TRUC_LOG_ERROR : TRUC_LOG_INFO, "session", "state=%s error=%d text=%s",
+             names[state], (int)error, truc_log_quote(truc_bytes_of(text == NULL ? "" : text), quoted, sizeof quoted));
+    files->open_us = state == TRUC_CLIENT_OPEN ? now_us() : 0;
+    outgoing_on_open(files->outgoing, state == TRUC_CLIENT_OPEN);
+}
+
+static void on_receipt(void *context, const struct truc_receipt *receipt)
+{
+    struct files *files = context;
+    files->progress_us = now_us();
+    outgoing_on_receipt(files->outgoing, receipt);
+}
+
+static void on_delivery(void *context, const struct truc_delivery *delivery)
+{
+    struct files *files = context;
+    files->progress_us = now_us();
+    incoming_on_delivery(files->incoming, delivery);
+}
+
+static void on_settled(void *context, uint64_t first, uint32_t count)
+{
+    incoming_on_settled(((struct files *)context)->incoming, first, count);
+}
+
+static truc_error on_arrived(void *context, const char *name)
+{
+    return outgoing_arrived(((struct files *)context)->outgoing, name);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
+
+static truc_error look_for_files(struct files *files)
+{
+    bool changed = false;
+    truc_error error = watch_read(&files->watch, on_arrived, files, &changed);
+    int64_t now = now_us();
+    if (changed && files->scan_us > now + files->settings.settle_ms * 1000) {
+        files->scan_us = now + files->settings.settle_ms * 1000; /* a file was written: it settles first */
+    }
+    if (error == TRUC_OK && now >= files->scan_us) {
+        error = outgoing_scan(files->outgoing, &files->waiting);
+        int64_t pause = files->waiting > 0 && files->settings.settle_ms < files->settings.scan_ms
+                            ? files->settings.settle_ms
+                            : files->settings.scan_ms;
+        files->scan_us = now_us() + (pause < 50 ? 50 : pause) * 1000;
+    }
+    return error;
+}
+
+static truc_error round_of(struct files *files)
+{
+    truc_error error = look_for_files(files);
+    if (error == TRUC_OK) {
+        error = outgoing_work(files->outgoing);
+    }
+    if (error == TRUC_OK) {
+        error = truc_client_step(files->client);
+    }
+    if (error == TRUC_OK) {
+        error = incoming_work(files->incoming);
+    }
+    return error == TRUC_OK ? outgoing_work(files->outgoing) : error;
+}
+
+static int lesser(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : a < b ? a : b;
+}
+
+static void wait_for_something(struct files *files)
+{
+    struct pollfd descriptors[] = {{.fd = truc_client_fd(files->client), .events = POLLIN},
+                                   {.fd = files->watch.fd, .events = POLLIN},
+                                   {.fd = files->signals, .events = POLLIN}};
+    int64_t left_ms = (files->scan_us - now_us() + 999) / 1000;
+    int timeout = lesser(truc_client_timeout_ms(files->client), left_ms < 0 ? 0 : (int)left_ms);
+    timeout = lesser(timeout, outgoing_timeout_ms(files->outgoing));
+    timeout = lesser(timeout, incoming_timeout_ms(files->incoming));
+    timeout = files->once ? lesser(timeout, 100) : timeout;
+    if (poll(descriptors, 3, timeout) > 0 && (descriptors[2].revents & POLLIN) != 0) {
+        struct signalfd_siginfo info;
+        files->stop = read(files->signals, &info, sizeof info) == (ssize_t)sizeof info;
+    }
+}
+
+/* --once: nothing is left to send, and nothing has come for a while. */
+static bool is_done(const struct files *files)
+{
+    int64_t idle_us = files->settings.idle_ms * 1000, now = now_us();
+    return files->waiting == 0 && outgoing_count(files->outgoing) == 0 && files->open_us != 0 &&
+           truc_client_pending(files->client) == 0 && truc_client_pending_subscriptions(files->client) == 0 &&
+           now - files->open_us >= idle_us && now - files->progress_us >= idle_us;
+}
+
+static int run(struct files *files)
+{
+    truc_error error = TRUC_OK;
+    files->progress_us = now_us();
+    while (error == TRUC_OK && !files->stop) {
+        error = round_of(files);
+        if (error == TRUC_OK && files->once) {
+            if (is_done(files)) {
+                break;
+            }
+            if (now_us() - files->progress_us > files->settings.wait_ms * 1000) {
+                error = TRUC_E_TIMEOUT;
+            }
+        }
+        if (error == TRUC_OK && !files->stop) {
+            wait_for_something(files);
+        }
+    }
+    const struct outgoing_counts *sent = outgoing_counts(files->outgoing);
+    const struct incoming_counts *got = incoming_counts(files->incoming);
+    truc_log(error == TRUC_OK ? TRUC_LOG_INFO : TRUC_LOG_ERROR, "stopped",
+             "why=\"%s\" accepted=%" PRIu64 " duplicates=%" PRIu64 " refused=%" PRIu64 " quarantined=%" PRIu64
+             " pending=%zu written=%" PRIu64 " repeated=%" PRIu64 " put_back=%" PRIu64,
+             error != TRUC_OK ? truc_error_string(error)
+             : files->stop    ? "asked to"
+                              : "done",
+             sent->accepted, sent->duplicates, sent->refused, sent->quarantined, outgoing_count(files->outgoing),
+             got->written, got->repeated, got->put_back);
+    if (error != TRUC_OK) {
+        return EXIT_HUB;
+    }
+    return files->once && sent->refused + sent->quarantined > 0 ? EXIT_SOME_REFUSED : EXIT_DONE;
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------------- */
+
+static int say(const char *what, const struct truc_buffer *why, truc_error error)
+{
+    fprintf(stderr, "truc-files: %s: %s\n", what, error == TRUC_E_IO ? strerror(errno) : truc_error_string(error));
+    if (why->size > 0) {
+        fprintf(stderr, "%.*s", (int)why->size, (const char *)why->data);
+    }
+    return EXIT_CONFIG;
+}
+
+/* Signals are read in the loop, so that the work of a round is never cut in two. */
+static truc_error catch_signals(struct files *files)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
+        return TRUC_E_IO;
+    }
+    files->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return files->signals >= 0 ? TRUC_OK : TRUC_E_IO;
+}
+
+static truc_error open_key(struct files *files)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/files.key", truc_profile_config(files->profile)->spool) < 0) {
+        return TRUC_E_NOMEM;
+    }
+    truc_error error = files_key_open(path, &files->key);
+    int saved = errno;
+    free(path);
+    errno = saved;
+    return error;
+}
+
+static truc_error open_client(struct files *files)
+{
+    const struct truc_client_callbacks callbacks = {.context = files,
+                                                    .on_state = on_state,
+                                                    .on_receipt = on_receipt,
+                                                    .on_delivery = on_delivery,
+                                                    .on_settled = on_settled};
+    truc_profile_config(files->profile)->software = VERSION;
+    truc_error error = truc_client_new(truc_profile_config(files->profile), &callbacks, &files->client);
+    if (error == TRUC_OK) {
+        error = open_key(files);
+    }
+    for (size_t i = 0; i < files->settings.subscriptions.count && error == TRUC_OK; i++) {
+        error = truc_client_subscribe(files->client, files->settings.subscriptions.items[i], NULL, false);
+    }
+    return error == TRUC_OK ? truc_client_receive(files->client, true) : error;
+}
+
+static int start(struct files *files, struct truc_buffer *why)
+{
+    files->rules = (struct files_draft_rules){.agency = truc_profile_config(files->profile)->agency,
+                                              .type = files->settings.default_type,
+                                              .source = files->settings.default_source,
+                                              .recipients = files->settings.recipients,
+                                              .key = &files->key};
+    truc_error error = outgoing_new(&files->settings, &files->rules, &files->outgoing, why);
+    if (error == TRUC_OK) {
+        error = incoming_new(&files->settings, &files->incoming, why);
+    }
+    if (error != TRUC_OK) {
+        return say("a folder cannot be used", why, error);
+    }
+    error = catch_signals(files);
+    if (error == TRUC_OK) {
+        error = open_client(files);
+    }
+    if (error == TRUC_OK) {
+        watch_open(files->settings.out, &files->watch);
+        incoming_start(files->incoming, files->client);
+        error = outgoing_recover(files->outgoing, files->client);
+    }
+    if (error != TRUC_OK) {
+        (void)say(files->settings.profile, why, error);
+        return EXIT_HUB;
+    }
+    truc_log(TRUC_LOG_INFO, "ready", "agency=%s recovered=%zu", files->rules.agency, outgoing_count(files->outgoing));
+    return run(files);
+}
+
+static int configure(struct files *files, const char *path, bool check)
+{
+    struct truc_buffer why = {0};
+    enum truc_log_level level = TRUC_LOG_INFO;
+    int exit_code = EXIT_DONE;
+    truc_error error = files_settings_load(path, &files->settings, &why);
+    if (error == TRUC_OK) {
+        error = truc_profile_load(files->settings.profile, &files->profile, &why);
+    }
+    if (error == TRUC_OK) {
+        error = truc_log_level_parse(files->settings.log_level, &level);
+    }
+    if (error != TRUC_OK) {
+        exit_code = say(path, &why, error);
+    } else if (check) {
+        printf("truc-files: %s is in order\n", path);
+    } else {
+        truc_log_set_level(level);
+        exit_code = start(files, &why);
+    }
+    truc_buffer_close(&why);
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"check-config", no_argument, NULL, 'n'},
+                                            {"once", no_argument, NULL, 'o'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    struct files files = {.watch = {.fd = -1}, .signals = -1};
+    const char *path = NULL;
+    bool check = false, good = true;
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'n':
+            check = true;
+            break;
+        case 'o':
+            files.once = true;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_DONE;
+        default: /* getopt has said what is wrong */
+            good = false;
+            break;
+        }
+    }
+    if (!good || path == NULL || optind != argc) {
+        fputs(usage, stderr);
+        return EXIT_CONFIG;
+    }
+    int exit_code = configure(&files, path, check);
+    truc_client_free(&files.client); /* says BYE */
+    outgoing_free(&files.outgoing);
+    incoming_free(&files.incoming);
+    watch_close(&files.watch);
+    if (files.signals >= 0) {
+        (void)close(files.signals);
+    }
+    truc_profile_free(&files.profile);
+    files_settings_close(&files.settings);
+    truc_wipe(&files.key, sizeof files.key);
+    return exit_code;
+}

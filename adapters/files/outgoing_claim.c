@@ -1,0 +1,177 @@
+/* From the out-folder to pending: which files are whole, and under which name they go on. */
+#include "adapters/files/outgoing_internal.h"
+#include "adapters/files/paper.h"
+#include "truc/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define NUMBERS_TRIED 1000u
+#define LIST_MAX 65536u /* names that are held in memory at a time */
+
+static int64_t wall_us(void)
+{
+    struct timespec now;
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0) {
+        abort(); /* it cannot be missing on Linux */
+    }
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Names that leave no room for an ending keep their beginning, and the hash of all of it tells them apart. */
+static void shorten(const char *name, char out[FILES_NAME_SIZE])
+{
+    struct truc_hash hash;
+    char hex[17];
+    if (strlen(name) <= FILES_NAME_MAX) {
+        (void)snprintf(out, FILES_NAME_SIZE, "%s", name);
+        return;
+    }
+    truc_sha256(&hash, truc_bytes_of(name));
+    truc_hex(truc_bytes(hash.bytes, 8), hex);
+    (void)snprintf(out, FILES_NAME_SIZE, "%.*s-%s.json", FILES_NAME_MAX - 60, name, hex);
+}
+
+static bool is_taken(const struct outgoing *o, const char *name)
+{
+    char receipt[FILES_NAME_SIZE], refusal[FILES_NAME_SIZE];
+    if (!files_name_ending(name, PAPER_RECEIPT, receipt) || !files_name_ending(name, PAPER_REFUSED, refusal)) {
+        return true;
+    }
+    return folder_has(&o->pending, name) || folder_has(&o->done, name) || folder_has(&o->refused, name) ||
+           folder_has(outgoing_paper_folder(o, false), receipt) || folder_has(outgoing_paper_folder(o, true), refusal);
+}
+
+static void number(const char *name, uint64_t n, char out[FILES_NAME_SIZE])
+{
+    if (!files_name_numbered(name, n < NUMBERS_TRIED ? n : (uint64_t)wall_us(), out)) {
+        abort(); /* shorten() has left room */
+    }
+}
+
+truc_error outgoing_quarantine(struct outgoing *o, const struct folder *from, const char *name, const char *why)
+{
+    char kept[FILES_NAME_SIZE], as[FILES_NAME_SIZE], paper[FILES_NAME_SIZE + 8], quoted[2 * FILES_NAME_SIZE], time[40];
+    struct truc_buffer text = {0};
+    truc_error error = TRUC_E_EXISTS;
+    shorten(name, kept);
+    truc_time_format(wall_us(), time);
+    for (uint64_t n = 1; error == TRUC_E_EXISTS && n <= NUMBERS_TRIED + 1; n++) {
+        number(kept, n, as);
+        if (folder_has(&o->quarantine, as)) {
+            continue;
+        }
+        /* The reason first: a crash in between writes it again, and never leaves a file without one. */
+        (void)snprintf(paper, sizeof paper, "%s.why", as);
+        truc_buffer_clear(&text);
+        error = truc_buffer_printf(&text, "%s\n%s\n", time, why);
+        if (error == TRUC_OK) {
+            error = folder_put(&o->quarantine, paper, truc_buffer_view(&text));
+        }
+        if (error == TRUC_OK) {
+            error = folder_move(from, name, &o->quarantine, as);
+        }
+    }
+    if (error == TRUC_OK) {
+        error = folder_sync(&o->quarantine);
+    }
+    truc_buffer_close(&text);
+    if (error == TRUC_OK) {
+        o->counts.quarantined++;
+        truc_log(TRUC_LOG_WARN, "file_quarantined", "file=%s",
+                 truc_log_quote(truc_bytes_of(as), quoted, sizeof quoted));
+    }
+    return error;
+}
+
+static truc_error claim(struct outgoing *o, const char *name)
+{
+    char kept[FILES_NAME_SIZE], as[FILES_NAME_SIZE];
+    struct outgoing_job *job;
+    truc_error error = TRUC_E_EXISTS;
+    shorten(name, kept);
+    for (uint64_t n = 1; error == TRUC_E_EXISTS && n <= NUMBERS_TRIED + 1; n++) {
+        number(kept, n, as);
+        if (!is_taken(o, as)) {
+            error = folder_move(&o->out, name, &o->pending, as);
+        }
+    }
+    if (error != TRUC_OK) {
+        return error;
+    }
+    o->claims_unsynced = true;
+    o->counts.claimed++;
+    return outgoing_add(o, as, &job);
+}
+
+static const char *kind_of(mode_t mode)
+{
+    return S_ISLNK(mode)    ? "a symbolic link; links are not followed"
+           : S_ISFIFO(mode) ? "a named pipe"
+           : S_ISDIR(mode)  ? "a folder"
+           : S_ISSOCK(mode) ? "a socket"
+                            : "a device";
+}
+
+/* Whole: it came by rename, or nothing about it has changed for the settle time. The change time is the kernel's: no
+ * program can set it back. A time in the future (the clock was set back) settles when the clock has come there. */
+static truc_error look_at(struct outgoing *o, const char *name, bool whole, size_t *waiting)
+{
+    struct stat status;
+    if (!files_name_is_event(name)) {
+        return TRUC_OK;
+    }
+    if (fstatat(o->out.fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return TRUC_OK; /* gone again: its owner took it back */
+    }
+    if (!S_ISREG(status.st_mode)) {
+        char why[128];
+        (void)snprintf(why, sizeof why, "It is %s. Only regular files are sent.", kind_of(status.st_mode));
+        return outgoing_quarantine(o, &o->out, name, why);
+    }
+    int64_t changed_us = (int64_t)status.st_ctim.tv_sec * 1000000 + status.st_ctim.tv_nsec / 1000;
+    bool settled = whole || wall_us() - changed_us >= o->settings->settle_ms * 1000;
+    if (!settled || o->count >= (size_t)o->settings->in_flight) {
+        ++*waiting;
+        return TRUC_OK;
+    }
+    truc_error error = claim(o, name);
+    return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
+}
+
+/* What the disk or the rights refuse is told and tried again at the next scan; only lack of memory ends the program. */
+static truc_error forgive(const char *name, truc_error error)
+{
+    char quoted[2 * FILES_NAME_SIZE];
+    if (error == TRUC_OK || error == TRUC_E_NOMEM) {
+        return error;
+    }
+    truc_log(TRUC_LOG_ERROR, "file_not_moved", "file=%s why=\"%s\" errno=%d",
+             truc_log_quote(truc_bytes_of(name), quoted, sizeof quoted), truc_error_string(error), errno);
+    return TRUC_OK;
+}
+
+truc_error outgoing_arrived(struct outgoing *o, const char *name)
+{
+    size_t waiting = 0;
+    return forgive(name, look_at(o, name, true, &waiting));
+}
+
+truc_error outgoing_scan(struct outgoing *o, size_t *waiting)
+{
+    struct folder_list list;
+    *waiting = 0;
+    truc_error error = folder_events(&o->out, LIST_MAX, &list);
+    if (error != TRUC_OK) {
+        return forgive(".", error);
+    }
+    /* In the order in which they came: what is said of one subject goes out in that order. */
+    for (size_t i = 0; i < list.count && error == TRUC_OK; i++) {
+        truc_error failure = look_at(o, list.items[i].name, false, waiting);
+        error = forgive(list.items[i].name, failure);
+        *waiting += failure != TRUC_OK;
+    }
+    *waiting += list.cut;
+    folder_list_close(&list);
+    return error;
+}
