@@ -258,12 +258,13 @@ static void q_sessions(struct query *query)
 
 static void q_refusals(struct query *query)
 {
-    for (unsigned reason = 1; reason < 64; reason++) {
+    for (uint64_t at = query->cursor ? query->cursor : 1; at < 64; at++) {
+        unsigned reason = (unsigned)at;
         uint64_t events = hub_core_refusals(query->hub->core, reason), seals = query->hub->refused[reason];
-        if (events + seals > 0)
-            add(query, reason,
-                json_pack("{s:s, s:I, s:I}", "reason", truc_reason_name(reason), "count", (json_int_t)events,
-                          "seals_since_start", (json_int_t)seals));
+        if (events + seals > 0 && !add(query, at,
+                                       json_pack("{s:s, s:I, s:I}", "reason", truc_reason_name(reason), "count",
+                                                 (json_int_t)events, "seals_since_start", (json_int_t)seals)))
+            return;
     }
 }
 

@@ -26,8 +26,8 @@ static void frame_start(struct hub *hub, struct receipt_frame *frame, uint64_t s
 truc_error hub_prove_growth(struct hub *hub, const struct hub_session *session, struct truc_hash *hashes,
                             ProtobufCBinaryData *views, size_t *count)
 {
-    truc_error error = truc_consistency_path(hub_core_node, hub->core, session->checkpoint_size, hub->checkpoint_size,
-                                             hashes, count);
+    truc_error error =
+        truc_consistency_path(hub_core_node, hub->core, session->checkpoint_size, hub->checkpoint_size, hashes, count);
 
     for (size_t i = 0; !error && i < *count; i++)
         views[i] = (ProtobufCBinaryData){sizeof hashes[i].bytes, hashes[i].bytes};

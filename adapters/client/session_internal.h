@@ -165,8 +165,8 @@ struct client_session {
     int64_t credit_at_us;                 /* when to give what is less than half a window; INT64_MAX: nothing to give */
     struct lease_table leases;
     uint64_t top_number, top_sequence; /* highest inbox number ever seen */
-    uint64_t floor;                    /* of this process; what is at or below it is forgotten */
-    uint64_t frame;                    /* counts DELIVER frames */
+    uint64_t floor; /* of this process: numbers up to it come no more, dead letters that are requeued apart */
+    uint64_t frame; /* counts DELIVER frames */
     struct held *held, **held_end;
     uint64_t held_events, held_bytes;
     char answered[ANSWERED_MAX][TRUC_AGENCY_MAX + 1]; /* whose keys were told while frames wait: what is still unknown
@@ -196,8 +196,8 @@ TRUC_MUST_USE truc_error session_drop_link(struct client_session *s, truc_error 
 TRUC_MUST_USE truc_error session_stop(struct client_session *s, truc_error error, const char *text);
 #define SESSION_FORKED "the hub's log is not the continuation of the one seen before"
 /* A checkpoint note from the hub, with the proof that it continues the newest one known; a larger one becomes that.
- * TRUC_E_FORKED where the proof does not hold, or the tree is smaller; TRUC_E_BAD_SIGNATURE, TRUC_E_MALFORMED for a note
- * that is not the log's. */
+ * TRUC_E_FORKED where the proof does not hold, or the tree is smaller; TRUC_E_BAD_SIGNATURE, TRUC_E_MALFORMED for a
+ * note that is not the log's. */
 TRUC_MUST_USE truc_error session_take_checkpoint(struct client_session *s, ProtobufCBinaryData note,
                                                  const ProtobufCBinaryData *consistency, size_t count,
                                                  struct truc_checkpoint *out);

@@ -4,6 +4,10 @@
 #define RANGES_PER_FRAME 1000
 #define SETTLED_MAX 65536u /* numbers in one range: the most credit there can be */
 #define NOTE_MAX 200u
+/* Rows of STORE_HANDLED that stay below the floor, in inbox numbers. What is left there was acked here and never
+ * settled: its SETTLED was lost, or the hub never heard the ack and has made a dead letter of it meanwhile. Such a one
+ * may be requeued, and must not reach the application twice. */
+#define HANDLED_KEPT (UINT64_C(1) << 18)
 
 static size_t place_of(const struct lease_table *table, uint64_t number)
 {
@@ -217,7 +221,17 @@ truc_error client_session_reject(struct client_session *s, uint64_t number, cons
     return give_back(s, number, 0, note, true);
 }
 
-static void settle_range(struct client_session *s, const Truc__V1__AckRange *range)
+/* A settled number never comes again. */
+static truc_error tell_settled(struct client_session *s, uint64_t first, uint32_t run)
+{
+    truc_error error = s->store.drop(s->store.context, STORE_HANDLED, first, first + run - 1);
+    if (error == TRUC_OK && s->callbacks.on_settled != NULL) {
+        s->callbacks.on_settled(s->callbacks.context, first, run);
+    }
+    return error;
+}
+
+static truc_error settle_range(struct client_session *s, const Truc__V1__AckRange *range)
 {
     uint64_t first = 0;
     uint32_t run = 0;
@@ -228,12 +242,14 @@ static void settle_range(struct client_session *s, const Truc__V1__AckRange *ran
             first = run == 0 ? range->first + i : first;
             run++;
         } else if (run > 0) {
-            if (s->callbacks.on_settled != NULL) {
-                s->callbacks.on_settled(s->callbacks.context, first, run);
+            truc_error error = tell_settled(s, first, run);
+            if (error != TRUC_OK) {
+                return error;
             }
             run = 0;
         }
     }
+    return TRUC_OK;
 }
 
 /* What was acked stays remembered: when it comes again the client answers. What is open was taken back by the hub. */
@@ -264,10 +280,13 @@ truc_error session_on_settled(struct client_session *s, const Truc__V1__Settled 
         if (range->count > SETTLED_MAX || range->first > UINT64_MAX - range->count) {
             return session_drop_link(s, TRUC_E_MALFORMED, "the hub settled more than there can be", false);
         }
-        if (i < settled->n_ranges) {
-            settle_range(s, range);
-        } else {
+        if (i >= settled->n_ranges) {
             lose_range(s, range);
+            continue;
+        }
+        truc_error error = settle_range(s, range);
+        if (error != TRUC_OK) {
+            return error;
         }
     }
     for (size_t i = 0; i < settled->n_subscriptions; i++) {
@@ -276,14 +295,15 @@ truc_error session_on_settled(struct client_session *s, const Truc__V1__Settled 
     return TRUC_OK;
 }
 
-/* Numbers up to the floor never come again. Leases that were void are looked through only when they have become many.
- */
+/* Numbers up to the floor are settled or dead; only a dead one that is requeued comes again. Leases that were void are
+ * looked through only when they have become many. */
 truc_error session_on_floor(struct client_session *s, uint64_t floor)
 {
     if (floor <= s->floor) {
         return TRUC_OK;
     }
-    truc_error error = s->store.drop(s->store.context, STORE_HANDLED, 0, floor);
+    truc_error error =
+        floor > HANDLED_KEPT ? s->store.drop(s->store.context, STORE_HANDLED, 0, floor - HANDLED_KEPT) : TRUC_OK;
     if (error != TRUC_OK) {
         return error;
     }

@@ -96,24 +96,35 @@ static truc_error finish_proof(struct client_session *s, struct ask *ask, bool m
     return TRUC_OK;
 }
 
+/* The next frame's proof begins at this checkpoint, so it is taken whatever becomes of the evidence. */
+static truc_error see_growth(struct client_session *s, const Truc__V1__Proof *proof)
+{
+    struct truc_checkpoint checkpoint;
+    truc_error error =
+        session_take_checkpoint(s, proof->checkpoint, proof->consistency, proof->n_consistency, &checkpoint);
+    if (error == TRUC_E_FORKED) {
+        return session_stop(s, error, SESSION_FORKED);
+    }
+    if (error == TRUC_OK || session_error_is_ours(error)) {
+        return error;
+    }
+    return session_drop_link(s, error, "a proof's checkpoint is not signed by the log's note key", false);
+}
+
 truc_error session_on_proof(struct client_session *s, const Truc__V1__Proof *proof)
 {
+    const uint64_t link = s->link;
+    truc_error error = proof->reason == 0 ? see_growth(s, proof) : TRUC_OK;
+    if (error != TRUC_OK || s->state != TRUC_CLIENT_OPEN || s->link != link) {
+        return error; /* a question that is not answered is asked again on the next link */
+    }
     struct ask *ask = session_ask_find(s, proof->request, true);
-    struct truc_checkpoint checkpoint;
     if (ask == NULL || ask->evidence != NULL) {
         return TRUC_OK;
     }
     if (proof->reason != 0) {
         tell_evidence(s, ask, proof->reason, NULL);
         return TRUC_OK;
-    }
-    truc_error error =
-        session_take_checkpoint(s, proof->checkpoint, proof->consistency, proof->n_consistency, &checkpoint);
-    if (error == TRUC_E_FORKED) {
-        return session_stop(s, error, SESSION_FORKED);
-    }
-    if (session_error_is_ours(error)) {
-        return error;
     }
     ask->evidence = calloc(1, sizeof *ask->evidence);
     if (ask->evidence == NULL) {

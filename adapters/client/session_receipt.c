@@ -141,8 +141,8 @@ static truc_error take_receipt(struct client_session *s, const Truc__V1__Receipt
 truc_error session_on_receipts(struct client_session *s, const Truc__V1__Receipts *receipts)
 {
     struct truc_checkpoint checkpoint;
-    truc_error error = session_take_checkpoint(s, receipts->checkpoint, receipts->consistency, receipts->n_consistency,
-                                               &checkpoint);
+    truc_error error =
+        session_take_checkpoint(s, receipts->checkpoint, receipts->consistency, receipts->n_consistency, &checkpoint);
     if (error == TRUC_E_FORKED) {
         return session_stop(s, error, SESSION_FORKED);
     }

@@ -11,7 +11,7 @@
 enum store_table {
     STORE_META,    /* enum store_meta -> as said there */
     STORE_EVENTS,  /* ticket -> byte STORE_EVENT_*, event bytes. Here until receipted */
-    STORE_HANDLED, /* inbox number -> sequence (8, big-endian). Acked by the application, over the hub's floor */
+    STORE_HANDLED, /* inbox number -> sequence (8, big-endian). Acked by the application, and not yet settled */
     STORE_OWED,    /* counter -> delivery receipt that is owed: sequence (8, BE), at_us (8, BE), outcome (1), leaf hash
                       (32), sender's code */
     STORE_KEYS,    /* first 8 bytes of SHA-256(agency 00 keyid) -> agency 00 DER SubjectPublicKeyInfo */

@@ -140,7 +140,7 @@ struct hub_agency {
     uint32_t quota_events_per_s;
     uint64_t quota_bytes_per_s;
     uint64_t next_number; /* of its inbox: the next to be given, first is 1 */
-    uint64_t floor;       /* all numbers up to it are settled */
+    uint64_t floor;       /* all numbers up to it are settled or dead */
     uint64_t pending, dead;
     uint64_t boot_number; /* numbers below were there when the hub last started: they may have been seen */
 };

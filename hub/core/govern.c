@@ -227,7 +227,22 @@ static truc_error govern_subscription(const struct act *act, bool add)
     return error == TRUC_E_EXISTS || error == TRUC_E_NOT_FOUND ? refuse(act, TRUC_ILLEGAL_TRANSITION) : error;
 }
 
-/* The item lies where it says, before this seal, and its sender is granted this recipient now. */
+/* What was refused once does not reach anybody as a replay. */
+static truc_error was_accepted(struct hub_core *core, const struct hub_replay_item *item, bool *accepted)
+{
+    struct truc_leaf *leaf = malloc(sizeof *leaf);
+    struct truc_buffer bytes = {0};
+    truc_error error = leaf != NULL ? hub_core_leaf(core, item->leaf_index, &bytes) : TRUC_E_NOMEM;
+    if (error == TRUC_OK && truc_leaf_parse(truc_buffer_view(&bytes), leaf) != TRUC_OK) {
+        error = TRUC_E_CORRUPT;
+    }
+    *accepted = error == TRUC_OK && leaf->outcomes[item->index].code == TRUC_OUTCOME_ACCEPTED;
+    truc_buffer_close(&bytes);
+    free(leaf);
+    return error;
+}
+
+/* The item lies where it says, before this seal, was accepted, and its sender is granted this recipient now. */
 static truc_error check_replay_item(const struct act *act, const struct core_agency *to,
                                     const struct hub_replay_item *item, uint32_t *grant)
 {
@@ -244,7 +259,9 @@ static truc_error check_replay_item(const struct act *act, const struct core_age
     if (item->index >= place.count || place.first_sequence + item->index != item->sequence) {
         return TRUC_OK;
     }
-    return core_grant_for(act->core, sender, to, item->type, grant);
+    bool accepted;
+    error = was_accepted(act->core, item, &accepted);
+    return error == TRUC_OK && accepted ? core_grant_for(act->core, sender, to, item->type, grant) : error;
 }
 
 static truc_error govern_replay(const struct act *act)

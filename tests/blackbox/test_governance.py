@@ -242,6 +242,18 @@ class Queries(HubCase):
         self.assertEqual([r["agency"] for r in rows], [r["agency"] for r in whole])
         self.assertGreaterEqual(pages, len(whole))
 
+    def test_pages_of_refusals(self):
+        a, client = self.hub.connect(self.a), self.hub.connect(self.hub.admin_agency)
+        a.submit(a.event("refused-1", "y.v1", recipients="QB"), a.event("refused-2", "y.v1", recipients="NOBODY"))
+        whole = client.query("refusals")
+        self.assertGreaterEqual(len(whole), 2)
+        rows, cursor = [], ""
+        for _ in whole:  # a page each, and no more
+            reason, page, cursor = client.query_page("refusals", cursor=cursor, limit=1)
+            self.assertEqual((reason, len(page)), (0, 1))
+            rows += page
+        self.assertEqual((rows, cursor), (whole, ""))
+
     def test_filters(self):
         client = self.hub.connect(self.hub.admin_agency)
         self.assertEqual([r["agency"] for r in client.query("agencies", agency="QA")], ["QA"])

@@ -34,8 +34,8 @@ class Log:
         size = len(self.leaves) if size is None else size
         return note.sign(note.checkpoint_text(origin, size, merkle.root(self.hashes(size))), origin, key or self.key)
 
-    def receipt(self, index):
-        out = truc.Receipts(checkpoint=self.checkpoint())
+    def receipt(self, index, old_size=0):
+        out = truc.Receipts(checkpoint=self.checkpoint(), consistency=merkle.consistency(old_size, self.hashes()))
         out.receipts.add(
             seal_digest=leaf.parse(self.leaves[index]).digest,
             leaf=self.leaves[index],
@@ -108,6 +108,36 @@ class LyingHub(unittest.TestCase):
         self.client.check_welcome(self.welcome(0, consistency=[]))
         with self.assertRaises(LogFork):
             self.client.on_receipts(truc.Receipts(checkpoint=fork.checkpoint()))
+
+    def test_a_log_that_forks_within_a_session(self):
+        self.client.check_welcome(self.welcome(0, consistency=[]))
+        fork = Log()
+        fork.key = self.log.key
+        fork.append(b"\x99" * 32, 1)
+        self.grow(1)
+        sealed = self.client.chain.seal([ev.build("1", "urn:truc:ME", "x.v1")])
+        self.client.sealed = {sealed.digest: sealed}
+        self.client.on_receipts(truc.Receipts(checkpoint=self.log.checkpoint(), consistency=self.log.hashes()[1:]))
+        known = self.client.agency.checkpoint
+        self.assertEqual(known.size, 2)
+        index = self.log.append(sealed.digest, 1)
+        fork.append(sealed.digest, 1)
+        good = self.log.receipt(index, 2)
+        lies = {
+            "a fork with the proof that it has": fork.receipt(index, 2),
+            "a fork with the true log's proof": fork.receipt(index),
+            "no proof": self.log.receipt(index),
+            "a proof from another size": self.log.receipt(index, 1),
+            "a step back": truc.Receipts(checkpoint=self.log.checkpoint(1)),
+        }
+        lies["a fork with the true log's proof"].consistency[:] = good.consistency
+        for name, lie in lies.items():
+            with self.subTest(name), self.assertRaises(LogFork):
+                self.client.on_receipts(lie)
+            self.assertEqual(self.client.receipts, {}, name)
+            self.assertEqual(self.client.agency.checkpoint, known, name)
+        self.client.on_receipts(good)
+        self.assertEqual(list(self.client.receipts), [sealed.digest])
 
     def test_a_last_seal_that_is_not_in_the_log(self):
         self.grow(3)

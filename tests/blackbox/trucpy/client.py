@@ -112,6 +112,7 @@ class Client(Session):
     def __init__(self, endpoint, server_key, agency, origin, verifier):
         super().__init__(endpoint, server_key, agency.transport)
         self.agency, self.origin, self.verifier = agency, origin, verifier
+        self.checkpoint = None  # the last one of this session
         self.keyring = {}
         self.chain = seals.Chain(origin, agency.code, agency.private, agency.last_head)
         self.welcome = None
@@ -152,15 +153,7 @@ class Client(Session):
 
     def check_welcome(self, welcome):
         new = self.open_checkpoint(welcome.checkpoint)
-        old = self.agency.checkpoint
-        if old is not None:
-            proof = list(welcome.consistency)
-            if new.size < old.size:
-                raise LogFork(f"the log shrank from {old.size} to {new.size}")
-            if old.size == 0 and proof:
-                raise LogFork("a proof from the empty log")
-            if old.size and not merkle.verify_consistency(old.size, new.size, old.root, new.root, proof):
-                raise LogFork(f"the log of {new.size} does not continue the one of {old.size}")
+        self.check_growth(self.agency.checkpoint, new, welcome.consistency)
         if welcome.HasField("last"):
             last = welcome.last
             hashed = merkle.leaf_hash(last.leaf)
@@ -168,7 +161,7 @@ class Client(Session):
                 raise Violation("the proof of the last seal does not verify")
             if leaf.parse(last.leaf).digest != last.digest:
                 raise Violation("the last seal's leaf is of another seal")
-        self.agency.checkpoint = new
+        self.advance(new)
 
     def open_checkpoint(self, text):
         try:
@@ -176,13 +169,25 @@ class Client(Session):
         except ValueError as e:
             raise Violation(f"checkpoint: {e}") from e
 
-    def advance(self, checkpoint):
-        """Takes a checkpoint of RECEIPTS: never back, and one root for one size."""
-        known = self.agency.checkpoint
-        if known and checkpoint.size == known.size and checkpoint.root != known.root:
+    def check_growth(self, old, new, consistency):
+        """Every checkpoint comes with the proof that it continues the last one: never back, never aside."""
+        proof = list(consistency)
+        if old is None or old.size == 0:
+            if proof:
+                raise LogFork("a proof from nothing")
+            return
+        if new.size < old.size:
+            raise LogFork(f"the log shrank from {old.size} to {new.size}")
+        if not merkle.verify_consistency(old.size, new.size, old.root, new.root, proof):
+            raise LogFork(f"the log of {new.size} does not continue the one of {old.size}")
+
+    def advance(self, new):
+        """`new` is proven to continue the last one of this session; other sessions of the agency may be further."""
+        known, self.checkpoint = self.agency.checkpoint, new
+        if known and known.size == new.size and known.root != new.root:
             raise LogFork(f"two roots for size {known.size}")
-        if known is None or checkpoint.size > known.size:
-            self.agency.checkpoint = checkpoint
+        if known is None or new.size > known.size:
+            self.agency.checkpoint = new
 
     # -- incoming
     def pump(self, timeout=20.0):
@@ -200,6 +205,10 @@ class Client(Session):
             self.stale += expand(m.stale)
             self.subscribed += m.subscriptions
         elif frame.kind == frames.PROOF:
+            if m.reason == 0:
+                checkpoint = self.open_checkpoint(m.checkpoint)
+                self.check_growth(self.checkpoint, checkpoint, m.consistency)
+                self.advance(checkpoint)
             self.proofs[m.request] = m
         elif frame.kind == frames.ANSWER:
             self.answers[m.request] = (m, frame.body)
@@ -222,6 +231,7 @@ class Client(Session):
     # -- submitting
     def on_receipts(self, message):
         checkpoint = self.open_checkpoint(message.checkpoint)
+        self.check_growth(self.checkpoint, checkpoint, message.consistency)
         for r in message.receipts:
             digest = bytes(r.seal_digest)
             sealed = self.sealed.get(digest)

@@ -80,7 +80,7 @@ def compute(signature=None):
     checkpoint = note.sign(note.checkpoint_text(ORIGIN, 2, head), ORIGIN, LOG_KEY)
     proof = note.format_proof(1, merkle.inclusion(1, leaf_hashes), checkpoint)
     (submit,) = frames.encode(frames.SUBMIT, truc.Submit(envelope=envelope), events.pack_body(both))
-    receipts = truc.Receipts(checkpoint=checkpoint)
+    receipts = truc.Receipts(checkpoint=checkpoint, consistency=leaf_hashes[1:])
     receipts.receipts.add(seal_digest=sha(signed), leaf=leaf1, leaf_index=1, path=[leaf_hashes[0]])
     (answer,) = frames.encode(frames.RECEIPTS, receipts)
     out = {
@@ -146,8 +146,8 @@ second refused with NOT_GRANTED (10); they have the sequences 2 and 3.""",
         ("leaf 0", "leaf 1", "leaf hash 0", "leaf hash 1", "log root"),
     ),
     (
-        """The checkpoint, a signed note (its last line ends in a newline), and the frame that answers. The consistency proof from
-size 1 to size 2 is the one hash `leaf hash 1`.""",
+        """The checkpoint, a signed note (its last line ends in a newline), and the frame that answers. The session's checkpoint before
+was of size 1; the consistency proof from size 1 to size 2 is the one hash `leaf hash 1`.""",
         ("checkpoint", "RECEIPTS part 1"),
     ),
     (

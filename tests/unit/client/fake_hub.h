@@ -49,6 +49,7 @@ struct world {
     /* the log */
     struct truc_hash leaves[HUB_LEAVES];
     uint64_t size, next_sequence;
+    uint64_t told; /* size of the last checkpoint that this link was told */
     /* what was heard and not looked at yet */
     struct heard heard[HUB_FRAMES];
     size_t heard_count;
@@ -308,6 +309,19 @@ static inline void hashes_of(struct truc_hash *path, size_t count, ProtobufCBina
     }
 }
 
+/* From old_size to the present; where there is none (it is smaller): empty. */
+static inline size_t hub_consistency(struct world *w, uint64_t old_size, struct truc_hash *path,
+                                     ProtobufCBinaryData *list)
+{
+    size_t count = 0;
+    if (old_size > 0 && old_size <= w->size) {
+        assert_int_equal(truc_consistency_path(hub_node, w, old_size, w->size, path, &count), TRUC_OK);
+    }
+    hashes_of(path, count, list);
+    w->told = w->size;
+    return count;
+}
+
 static inline void say_welcome_from(struct world *w, uint64_t old_size, Truc__V1__Limits *limits)
 {
     Truc__V1__Welcome welcome = TRUC__V1__WELCOME__INIT;
@@ -315,11 +329,7 @@ static inline void say_welcome_from(struct world *w, uint64_t old_size, Truc__V1
     ProtobufCBinaryData list[TRUC_PROOF_MAX];
     struct truc_buffer note = hub_note(w);
     char origin[] = HUB_ORIGIN, session[] = "s1";
-    size_t count = 0;
-    if (old_size > 0 && old_size <= w->size) {
-        assert_int_equal(truc_consistency_path(hub_node, w, old_size, w->size, path, &count), TRUC_OK);
-    }
-    hashes_of(path, count, list);
+    size_t count = hub_consistency(w, old_size, path, list);
     welcome.protocol = 1;
     welcome.origin = origin;
     welcome.session = session;
@@ -420,8 +430,8 @@ static inline void say_receipt(struct world *w, const struct submitted *seal, st
 {
     Truc__V1__Receipts receipts = TRUC__V1__RECEIPTS__INIT;
     Truc__V1__Receipt receipt = TRUC__V1__RECEIPT__INIT, *list[] = {&receipt};
-    struct truc_hash path[TRUC_PROOF_MAX], digest = seal->envelope.digest;
-    ProtobufCBinaryData hashes[TRUC_PROOF_MAX];
+    struct truc_hash path[TRUC_PROOF_MAX], growth[TRUC_PROOF_MAX], digest = seal->envelope.digest;
+    ProtobufCBinaryData hashes[TRUC_PROOF_MAX], growth_hashes[TRUC_PROOF_MAX];
     struct truc_buffer note = hub_note(w), bytes = {0};
     size_t count;
     assert_int_equal(truc_inclusion_path(hub_node, w, index, w->size, path, &count), TRUC_OK);
@@ -438,6 +448,8 @@ static inline void say_receipt(struct world *w, const struct submitted *seal, st
     receipts.checkpoint = (ProtobufCBinaryData){note.size, note.data};
     receipts.receipts = list;
     receipts.n_receipts = 1;
+    receipts.n_consistency = hub_consistency(w, w->told, growth, growth_hashes);
+    receipts.consistency = growth_hashes;
     say(w, TRUC_FRAME_RECEIPTS, &receipts, nothing);
     truc_buffer_close(&note);
     truc_buffer_close(&bytes);

@@ -138,6 +138,7 @@ static void welcome(struct world *w, struct truc_client *client, struct peer *pe
     message.protocol = 1;
     message.origin = origin;
     message.checkpoint = (ProtobufCBinaryData){note.size, note.data};
+    w->told = w->size;
     peer_say(peer, TRUC_FRAME_WELCOME, &message.base);
     while (truc_client_state(client) != TRUC_CLIENT_OPEN) {
         assert_int_not_equal(truc_client_state(client), TRUC_CLIENT_STOPPED);
@@ -154,8 +155,8 @@ static void receipt(struct world *w, struct peer *peer, const struct heard *hear
     Truc__V1__Receipts receipts = TRUC__V1__RECEIPTS__INIT;
     Truc__V1__Receipt one = TRUC__V1__RECEIPT__INIT, *list[] = {&one};
     struct submitted seal = {.heard = heard};
-    struct truc_hash path[TRUC_PROOF_MAX];
-    ProtobufCBinaryData hashes[TRUC_PROOF_MAX];
+    struct truc_hash path[TRUC_PROOF_MAX], growth[TRUC_PROOF_MAX];
+    ProtobufCBinaryData hashes[TRUC_PROOF_MAX], growth_hashes[TRUC_PROOF_MAX];
     assert_int_equal(truc_envelope_parse(truc_bytes(sent->envelope.data, sent->envelope.len), &seal.envelope), TRUC_OK);
     seal.count = seal.envelope.seal.count;
     struct truc_buffer leaf = hub_log(w, &seal, NULL), note = hub_note(w);
@@ -168,6 +169,8 @@ static void receipt(struct world *w, struct peer *peer, const struct heard *hear
     receipts.checkpoint = (ProtobufCBinaryData){note.size, note.data};
     receipts.receipts = list;
     receipts.n_receipts = 1;
+    receipts.n_consistency = hub_consistency(w, w->told, growth, growth_hashes);
+    receipts.consistency = growth_hashes;
     peer_say(peer, TRUC_FRAME_RECEIPTS, &receipts.base);
     truc_buffer_close(&leaf);
     truc_buffer_close(&note);

@@ -290,8 +290,8 @@ static void say_proof(struct world *w, uint64_t request, const struct submitted 
 {
     Truc__V1__Proof proof = TRUC__V1__PROOF__INIT;
     Truc__V1__Submit *sent = unpack(seal->heard);
-    struct truc_hash hashes[8], path[TRUC_PROOF_MAX], seal_path[TRUC_PROOF_MAX];
-    ProtobufCBinaryData list[TRUC_PROOF_MAX], seal_list[TRUC_PROOF_MAX];
+    struct truc_hash hashes[8], path[TRUC_PROOF_MAX], seal_path[TRUC_PROOF_MAX], growth[TRUC_PROOF_MAX];
+    ProtobufCBinaryData list[TRUC_PROOF_MAX], seal_list[TRUC_PROOF_MAX], growth_list[TRUC_PROOF_MAX];
     struct truc_bytes event, wanted = nothing;
     struct truc_buffer note = hub_note(w);
     size_t at = 0, n = 0;
@@ -312,6 +312,8 @@ static void say_proof(struct world *w, uint64_t request, const struct submitted 
     hashes_of(path, proof.n_path, list);
     proof.path = list;
     proof.checkpoint = (ProtobufCBinaryData){note.size, note.data};
+    proof.n_consistency = hub_consistency(w, w->told, growth, growth_list);
+    proof.consistency = growth_list;
     say(w, TRUC_FRAME_PROOF, &proof, nothing);
     truc_buffer_close(&note);
     FREE(sent);
@@ -357,6 +359,46 @@ static void test_evidence_is_verified_before_it_is_told(void **state)
     truc_buffer_close(&leaf);
 }
 
+static void test_evidence_under_a_forked_checkpoint_stops_the_client(void **state)
+{
+    struct world *w = *state;
+    evidence_count = 0;
+    greet(w);
+    (void)submit(w, "a");
+    hear(w);
+    struct submitted seal = open_submit(w, 0);
+    assert_int_equal(client_session_evidence(w->session, 2, on_evidence, NULL), TRUC_OK);
+    hear(w);
+    w->leaves[0].bytes[3] ^= 1; /* not the tree that WELCOME showed */
+    struct truc_buffer leaf = hub_log(w, &seal, NULL);
+    say_proof(w, asked_proof(w, 0), &seal, truc_buffer_view(&leaf), 0);
+    truc_buffer_close(&leaf);
+    assert_int_equal(w->state, TRUC_CLIENT_STOPPED);
+    assert_int_equal(client_session_error(w->session), TRUC_E_FORKED);
+    assert_int_equal(evidence_count, 0);
+}
+
+/* The next proof of growth begins where this PROOF ended, though nobody waits for it. */
+static void test_a_proof_that_nobody_asked_for_still_grows_the_log(void **state)
+{
+    struct world *w = *state;
+    struct truc_checkpoint known;
+    evidence_count = 0;
+    greet(w);
+    (void)submit(w, "a");
+    hear(w);
+    struct submitted seal = open_submit(w, 0);
+    struct truc_buffer leaf = hub_log(w, &seal, NULL);
+    say_proof(w, 77, &seal, truc_buffer_view(&leaf), 0);
+    client_session_checkpoint(w->session, &known);
+    assert_int_equal(known.size, 2);
+    assert_int_equal(evidence_count, 0);
+    say_receipt(w, &seal, truc_buffer_view(&leaf), 1, DAMAGE_NONE);
+    truc_buffer_close(&leaf);
+    assert_int_equal(w->state, TRUC_CLIENT_OPEN);
+    assert_int_equal(w->receipt_count, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -372,6 +414,8 @@ int main(void)
         TEST(test_queries_go_page_by_page),
         TEST(test_subscriptions_are_asked_until_settled),
         TEST(test_evidence_is_verified_before_it_is_told),
+        TEST(test_evidence_under_a_forked_checkpoint_stops_the_client),
+        TEST(test_a_proof_that_nobody_asked_for_still_grows_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

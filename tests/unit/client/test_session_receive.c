@@ -242,8 +242,11 @@ static void test_acks_are_durable_before_they_are_sent_and_batched(void **state)
     say(w, TRUC_FRAME_SETTLED, &settled, nothing);
     say(w, TRUC_FRAME_SETTLED, &settled, nothing); /* told once */
     assert_int_equal(w->settled, 3);
+    assert_int_equal(w->store.counts[STORE_HANDLED], 1); /* 2 to 4 can be forgotten; 1 was never settled */
     deliver(w, ids, NULL, (struct how){.lease = 10, .first = 5, .floor = 4});
-    assert_int_equal(w->store.counts[STORE_HANDLED], 0); /* below the floor all is forgotten */
+    assert_int_equal(w->store.counts[STORE_HANDLED], 1);
+    deliver(w, ids, NULL, (struct how){.lease = 10, .first = 1000000, .floor = 999999});
+    assert_int_equal(w->store.counts[STORE_HANDLED], 0); /* not for ever */
     range.count = UINT32_MAX;
     say(w, TRUC_FRAME_SETTLED, &settled, nothing);
     assert_int_equal(w->state, TRUC_CLIENT_WAITING);
@@ -266,6 +269,49 @@ static void test_what_was_acked_is_not_handed_out_again(void **state)
     assert_int_equal(w->delivery_count, 3);
     assert_int_equal(w->deliveries[2].number, 3);
     assert_int_equal(w->deliveries[2].attempt, 2);
+}
+
+/* The floor passes dead letters: what comes from below it was requeued, and is news unless it was acked here. */
+static void test_a_requeued_dead_letter_is_handed_out(void **state)
+{
+    struct world *w = *state;
+    static const char *const ids[] = {"a", NULL}, *const later[] = {"b", NULL};
+    open_with_key(w);
+    deliver(w, ids, NULL, (struct how){.lease = 9, .first = 2});
+    assert_int_equal(client_session_reject(w->session, 2, "no"), TRUC_OK);
+    deliver(w, later, NULL, (struct how){.lease = 10, .first = 3, .floor = 2});
+    assert_int_equal(client_session_ack(w->session, 3), TRUC_OK);
+    deliver(w, later, NULL, (struct how){.lease = 11, .first = 4, .floor = 3});
+    hear(w);
+    forget_heard(w);
+    deliver(w, ids, NULL, (struct how){.lease = 12, .first = 2, .floor = 3, .attempt = 2});
+    assert_int_equal(w->delivery_count, 4);
+    assert_int_equal(w->deliveries[3].number, 2);
+    assert_int_equal(w->deliveries[3].attempt, 2);
+    assert_int_equal(client_session_ack(w->session, 2), TRUC_OK);
+    hear(w);
+    expect_ack(w, 0, 12, 2, 1);
+}
+
+static void test_a_requeued_dead_letter_that_was_acked_here_is_answered(void **state)
+{
+    struct world *w = *state;
+    static const char *const ids[] = {"a", NULL}, *const later[] = {"b", NULL};
+    open_with_key(w);
+    deliver(w, ids, NULL, (struct how){.lease = 9, .first = 2});
+    lose_link(w);
+    assert_int_equal(client_session_ack(w->session, 2),
+                     TRUC_OK); /* the hub does not hear of it, and it expires there */
+    world_restart(w);
+    client_session_receive(w->session, true);
+    greet(w);
+    deliver(w, later, NULL, (struct how){.lease = 10, .first = 3, .floor = 2});
+    assert_int_equal(w->delivery_count, 2);
+    forget_heard(w);
+    deliver(w, ids, NULL, (struct how){.lease = 11, .first = 2, .floor = 2, .attempt = 2});
+    hear(w);
+    assert_int_equal(w->delivery_count, 2);
+    expect_ack(w, 0, 11, 2, 1);
 }
 
 static void test_an_ack_after_the_session_was_lost_still_counts(void **state)
@@ -504,6 +550,8 @@ int main(void)
         TEST(test_what_does_not_verify_is_never_handed_out),
         TEST(test_acks_are_durable_before_they_are_sent_and_batched),
         TEST(test_what_was_acked_is_not_handed_out_again),
+        TEST(test_a_requeued_dead_letter_is_handed_out),
+        TEST(test_a_requeued_dead_letter_that_was_acked_here_is_answered),
         TEST(test_an_ack_after_the_session_was_lost_still_counts),
         TEST(test_a_lease_that_was_lost_comes_again),
         TEST(test_a_nack_takes_the_later_ones_of_its_subject_along),

@@ -377,6 +377,53 @@ static void test_two_trees_of_one_size_in_a_receipt_stop_the_client(void **state
     assert_int_equal(w->receipt_count, 0);
 }
 
+/* Size 1 was shown; the receipt is of a larger tree whose first leaf is another one. All of it is signed, and the leaf
+ * is in that tree: only the proof of growth tells. */
+static void test_a_receipt_under_a_forked_checkpoint_stops_the_client(void **state)
+{
+    struct world *w = *state;
+    struct truc_checkpoint known;
+    greet(w);
+    (void)submit(w, "a");
+    hear(w);
+    struct submitted seal = open_submit(w, 0);
+    w->leaves[0].bytes[3] ^= 1;
+    struct truc_buffer leaf = hub_log(w, &seal, NULL);
+    say_receipt(w, &seal, truc_buffer_view(&leaf), 1, DAMAGE_NONE);
+    assert_int_equal(w->state, TRUC_CLIENT_STOPPED);
+    assert_int_equal(client_session_error(w->session), TRUC_E_FORKED);
+    assert_non_null(strstr(w->text, "continuation"));
+    assert_int_equal(w->receipt_count, 0);
+    client_session_checkpoint(w->session, &known);
+    assert_int_equal(known.size, 1);
+    w->leaves[0].bytes[3] ^= 1; /* the same from the true tree is a receipt */
+    world_restart(w);
+    greet(w);
+    seal = open_submit(w, 0); /* in a new chain */
+    truc_buffer_close(&leaf);
+    leaf = hub_log(w, &seal, NULL);
+    say_receipt(w, &seal, truc_buffer_view(&leaf), 2, DAMAGE_NONE);
+    truc_buffer_close(&leaf);
+    assert_int_equal(w->receipt_count, 1);
+    client_session_checkpoint(w->session, &known);
+    assert_int_equal(known.size, 3);
+}
+
+static void test_a_receipt_whose_growth_is_not_proven_stops_the_client(void **state)
+{
+    struct world *w = *state;
+    greet(w);
+    (void)submit(w, "a");
+    hear(w);
+    struct submitted seal = open_submit(w, 0);
+    struct truc_buffer leaf = hub_log(w, &seal, NULL);
+    w->told = 0; /* as if this link had been told nothing yet: no proof */
+    say_receipt(w, &seal, truc_buffer_view(&leaf), 1, DAMAGE_NONE);
+    truc_buffer_close(&leaf);
+    assert_int_equal(client_session_error(w->session), TRUC_E_FORKED);
+    assert_int_equal(w->receipt_count, 0);
+}
+
 static void test_a_note_by_another_key_stops_the_client(void **state)
 {
     struct world *w = *state;
@@ -410,6 +457,8 @@ int main(void)
         TEST(test_a_forked_log_stops_the_client),
         TEST(test_growth_without_proof_stops_the_client),
         TEST(test_two_trees_of_one_size_in_a_receipt_stop_the_client),
+        TEST(test_a_receipt_under_a_forked_checkpoint_stops_the_client),
+        TEST(test_a_receipt_whose_growth_is_not_proven_stops_the_client),
         TEST(test_a_note_by_another_key_stops_the_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -426,6 +426,28 @@ static void a_replay_delivers_again_and_says_so(void **state)
     assert_int_equal(govern(world, &order), TRUC_ILLEGAL_TRANSITION);
 }
 
+static void what_was_refused_is_not_replayed(void **state)
+{
+    struct world *world = *state;
+    static const struct {
+        const char *id, *to;
+        uint8_t outcome, replayed;
+    } cases[] = {
+        {"news", "H16", TRUC_OUTCOME_ACCEPTED, TRUC_OUTCOME_ACCEPTED},
+        {"news", "H16", TRUC_OUTCOME_DUPLICATE, TRUC_NOT_GRANTED}, /* the first one may be, under its own sequence */
+        {"lost", "H99", TRUC_NO_RECIPIENT, TRUC_NOT_GRANTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(send_event(world, "H14", cases[i].id, "dossier.x.v1", cases[i].to), cases[i].outcome);
+        uint64_t leaf_index = world->effects.items[0].leaf_index;
+        struct hub_replay_item item = {world->leaf.first_sequence,   leaf_index, 0, 1000, 0, "H14",
+                                       truc_bytes_of("dossier.x.v1")};
+        struct hub_governance order = {
+            .act = HUB_ACT_ORDER_REPLAY, .agency = "H16", .replay = &item, .replay_count = 1};
+        assert_int_equal(govern(world, &order), cases[i].replayed);
+    }
+}
+
 static void a_boot_marks_what_may_have_been_seen(void **state)
 {
     struct world *world = *state;
@@ -473,6 +495,7 @@ int main(void)
         STORY(an_event_is_recalled_where_it_was_not_handed_out),
         STORY(a_dead_letter_cannot_be_recalled),
         STORY(a_replay_delivers_again_and_says_so),
+        STORY(what_was_refused_is_not_replayed),
         STORY(a_boot_marks_what_may_have_been_seen),
         cmocka_unit_test(inputs_for_an_unknown_agency_are_errors),
     };
