@@ -113,6 +113,20 @@ class Proofs(HubCase):
 
 
 class WholeLog(HubCase):
+    def test_every_checkpoint_of_a_session_is_proven_to_continue_the_last_one(self):
+        a, b = self.pair()
+        first = a.submit(a.event("first", "x.v1", recipients=b.agency.code)).leaf.first
+        for i in range(4):
+            for j in range(i + 1):  # of these the session of `a` is not told
+                b.submit(b.event(f"{i}.{j}", "x.v1", recipients=a.agency.code))
+            size = a.checkpoint.size
+            if i % 2:
+                a.submit(a.event(f"{i}", "x.v1", recipients=b.agency.code))  # the client verifies the growth itself
+            else:
+                self.assertNotEqual(list(a.get_proof(sequence=first).consistency), [])
+            self.assertGreater(a.checkpoint.size, size + i)
+            self.assertEqual(list(a.get_proof(sequence=first).consistency), [], "nothing grew in between")
+
     def test_an_auditor_rebuilds_the_tree_from_proofs_and_gets_the_checkpoints_root(self):
         a, b = self.pair()
         for i in range(9):

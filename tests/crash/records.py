@@ -138,7 +138,8 @@ class Received(Facts):
             if self.deliveries[event] != (number, sequence):
                 self.wrong.append(f"{event}: came as {self.deliveries[event]}, then as {(number, sequence)}")
             if self.excused.pop(event, None) is None:
-                self.wrong.append(f"{event}: delivered twice, and the first time was acked (line {self.lines}, attempt {attempt})")
+                where = f"line {self.lines}, attempt {attempt}"
+                self.wrong.append(f"{event}: delivered twice, and the first time was acked ({where})")
             elif attempt < 2:
                 self.wrong.append(f"{event}: came again as attempt {attempt}")
         elif subject:

@@ -1,5 +1,5 @@
-"""SIGKILL under load, again and again: nothing receipted is lost, nothing is delivered twice to the application, the log
-is whole, and the state is what a replay of the journal makes.
+"""SIGKILL under load, again and again: nothing receipted is lost, nothing is delivered twice to the application, the
+log is whole, and the state is what a replay of the journal makes.
 
 TRUC_CRASH_ROUNDS: how many crashes under load (20). TRUC_CRASH_SEED: the moments and victims of another run.
 """
@@ -179,7 +179,7 @@ class KilledWhileStarting(Story):
         self.assertStateIsReplay(world, "starts", 1)
 
     def begin(self, world, delay):
-        """Starts a hub and kills it after delay() seconds; None: when it is ready. The clients are about all the time."""
+        """Starts a hub and kills it after delay() seconds; None: when it is ready. The clients run on."""
         with open(world.folder / "starting.log", "w+b") as out:
             hub = subprocess.Popen([build_dir() / "truc-hub", "--home", world.hub.home], stdout=out, stderr=out)
             said = lambda: (world.folder / "starting.log").read_text("utf-8", "replace")  # noqa: E731

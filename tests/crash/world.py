@@ -99,7 +99,6 @@ class World:
     def __init__(self, seed, senders=2, receivers=2):
         self.rng = random.Random(seed)
         self.endpoint = f"tcp://127.0.0.1:{free_port(self.rng)}"
-        # truc-hub names the endpoint that it listens on in its `ready` line, so a concrete port works like an ephemeral.
         self.hub = Hub(origin="crash.truc/log", config=lambda text: text.replace(LISTEN, self.endpoint))
         self.folder = self.hub.folder
         try:
@@ -139,7 +138,8 @@ class World:
         """The command; asserts its exit status. -> what it printed"""
         done = subprocess.run([build_dir() / "truc", *arguments], capture_output=True, text=True, timeout=PATIENCE)
         shown = " ".join(map(str, arguments))
-        assert done.returncode == status, f"truc {shown}: exit {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        said = done.stdout[-3000:] + done.stderr[-3000:]
+        assert done.returncode == status, f"truc {shown}: exit {done.returncode}\n{said}"
         return done.stdout
 
     def enrol(self, code):
@@ -185,7 +185,7 @@ class World:
         eventually(there, what)
 
     def look(self):
-        """The administrator's client, which keeps its newest checkpoint over all crashes, verifies that the log goes on."""
+        """The administrator's client keeps its newest checkpoint over all crashes and verifies that the log goes on."""
         return self.hub.connect(self.hub.admin_agency).query("status")[0]
 
     # -- the end
