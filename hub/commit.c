@@ -12,6 +12,19 @@ struct hub_commit *hub_commit_new(void)
     return calloc(1, sizeof(struct hub_commit));
 }
 
+/* A submission, which the cache may go on holding, and those that waited for its receipt. */
+static void release_all(struct hub_submission *submission)
+{
+    if (!submission)
+        return;
+    for (struct hub_submission *same = submission->same, *next; same; same = next) {
+        next = same->same;
+        hub_submission_release(same);
+    }
+    submission->same = NULL;
+    hub_submission_release(submission);
+}
+
 void hub_commit_free(struct hub_commit **commit_in)
 {
     struct hub_commit *commit = *commit_in;
@@ -19,14 +32,8 @@ void hub_commit_free(struct hub_commit **commit_in)
     *commit_in = NULL;
     if (!commit)
         return;
-    for (size_t i = 0; i < commit->count; i++) {
-        struct hub_submission *same = commit->submissions[i] ? commit->submissions[i]->same : NULL, *next;
-        for (; same; same = next) { /* none is left where the commit was answered */
-            next = same->same;
-            hub_submission_release(same);
-        }
-        hub_submission_release(commit->submissions[i]);
-    }
+    for (size_t i = 0; i < commit->count; i++)
+        release_all(commit->submissions[i]);
     for (size_t i = 0; i < commit->ack_count; i++)
         hub_ranges_close(&commit->acks[i].ranges);
     for (size_t i = 0; i < commit->settle_count; i++)
@@ -86,7 +93,8 @@ void hub_commit_start(struct hub *hub)
 {
     struct hub_commit *commit = hub->retry ? hub->retry : hub->building;
 
-    if (!hub->writer || hub->writing || !hub_commit_is_due(commit) || hub->fatal || uv_now(&hub->loop) < hub->retry_at_ms)
+    if (!hub->writer || hub->writing || !hub_commit_is_due(commit) || hub->fatal ||
+        uv_now(&hub->loop) < hub->retry_at_ms)
         return;
     if (commit == hub->retry) {
         hub->retry = NULL;

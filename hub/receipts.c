@@ -114,13 +114,9 @@ void hub_send_receipts(struct hub *hub, struct hub_commit *commit)
             break;
         }
         error = answer(hub, frame, submission, &hub->effects.items[effect]);
-        for (struct hub_submission *same = submission->same, *next; same; same = next) {
-            next = same->same;
-            if (!error)
-                error = answer(hub, frame, same, &hub->effects.items[effect]);
-            hub_submission_release(same);
-        }
-        submission->same = NULL;
+        /* The frame borrows their digests until it is sent: they are released with the commit. */
+        for (struct hub_submission *same = submission->same; !error && same; same = same->same)
+            error = answer(hub, frame, same, &hub->effects.items[effect]);
         effect++;
     }
     if (!error)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #define CHUNK (16u << 10)
+#define GROWTH (64u << 10)
 
 struct import_table {
     FILE *file;
@@ -75,6 +76,7 @@ truc_error import_table_open(const char *path, char delimiter, import_record_fn 
         return TRUC_E_NOMEM;
     }
     csv_set_delim(&table->parser, (unsigned char)delimiter);
+    csv_set_blk_size(&table->parser, GROWTH); /* its own step of 128 bytes copies a long record over and over */
     table->on_record = on_record;
     table->context = context;
     table->file = fopen(path, "rbe");

@@ -52,6 +52,19 @@ class Receipts(HubCase):
         firsts = [r.leaf.first for r in receipts]
         self.assertEqual(firsts, [firsts[0] + 5 * i for i in range(40)])
 
+    def test_the_same_seal_on_three_connections_at_once_is_one_leaf(self):
+        # What a client does that lost its connection and does not know whether the seal arrived.
+        a, b = self.pair()
+        clients = [a, self.hub.connect(a.agency), self.hub.connect(a.agency)]
+        for i in range(5):
+            sealed = a.chain.seal([a.event(f"{i}", "x.v1", recipients=b.agency.code)])
+            with self.hub.frozen():
+                for client in clients:
+                    client.send_seal(sealed)
+            receipts = [client.result(sealed) for client in clients]
+            self.assertEqual({r.leaf_index for r in receipts}, {receipts[0].leaf_index})
+            self.assertCodes(receipts[0], Reason.NONE)
+
     def test_the_largest_seal_travels_in_pieces(self):
         a, b = self.pair()
         r = a.submit(*[a.event(f"big{i}", "x.v1", recipients=b.agency.code, data=os.urandom(1000000)) for i in range(4)])
