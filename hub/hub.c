@@ -19,6 +19,10 @@ const char *const hub_counter_names[COUNT_N] = {
 void hub_fatal(struct hub *hub, const char *what, truc_error error)
 {
     truc_log(TRUC_LOG_ERROR, "fatal", "what=\"%s\" error=\"%s\" errno=%d", what, truc_error_string(error), errno);
+    if (error == TRUC_E_CORRUPT)
+        truc_log(TRUC_LOG_ERROR, "what_to_do",
+                 "text=\"truc log verify --home HOME says whether the log is whole; if only the state is damaged, delete "
+                 "data/state.mdb and start the hub: it is made again from the journal\"");
     hub->fatal = true;
     hub->exit_code = 1;
     uv_stop(&hub->loop);
@@ -380,8 +384,11 @@ static truc_error open_socket(struct hub *hub, struct truc_buffer *why)
                                              .on_gone = hub_on_gone,
                                              .on_drained = on_drained,
                                              .on_flood = hub_on_flood};
-    const struct hub_socket_limits limits = {
-        .part_bytes = TRUC_PIECE_MAX, .unread_bytes = 24u << 20, .handshake_ms = 5000, .io_threads = 2};
+    const struct hub_socket_limits limits = {.part_bytes = TRUC_PIECE_MAX,
+                                             .unsent_bytes = 96u << 20,
+                                             .unread_bytes = 24u << 20,
+                                             .handshake_ms = 5000,
+                                             .io_threads = 2};
     truc_error error = hub_socket_open(&hub->loop, hub->home.settings.listen, hub->home.transport_public,
                                        hub->home.transport_secret, &limits, &events, &hub->socket);
 
@@ -400,8 +407,10 @@ truc_error hub_open(struct hub *hub, const char *home, struct truc_buffer *why)
     /* Large messages come and go all the time: giving their memory back each time costs more than it frees. */
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 128 << 20);
-    if (uv_loop_init(&hub->loop) != 0)
-        return TRUC_E_NOMEM;
+    int loop = uv_loop_init(&hub->loop);
+    if (loop != 0)
+        return explain(why, "event loop", TRUC_E_IO, uv_strerror(loop));
+    hub->loop_open = true;
     hub->started_ms = uv_now(&hub->loop);
     if ((error = hub_home_open(home, &hub->home, why)))
         return error;
@@ -447,6 +456,8 @@ static void close_handle(uv_handle_t *handle)
 
 void hub_close(struct hub *hub)
 {
+    if (!hub->loop_open)
+        return;
     hub->stopping = true;
     if (hub->socket)
         hub_socket_pause(hub->socket);

@@ -108,6 +108,7 @@ struct hub_session {
     uint64_t last_heard_ms;
     int64_t since_us;
     size_t in_flight;                     /* bytes of submissions not yet answered */
+    size_t proofs; /* asked for and not yet answered */
     struct hub_submission *first, **last; /* not yet admitted, in order of arrival */
     struct hub_submission *receiving;
     struct hub_outframe *out_first, **out_last; /* deliveries that wait for cold reads, in order */
@@ -225,6 +226,7 @@ extern const char *const hub_counter_names[COUNT_N];
 
 struct hub {
     struct hub_home home;
+    bool loop_open; /* false: hub_open did not get far enough for anything to be closed */
     uv_loop_t loop;
     uv_async_t wake;
     uv_timer_t tick;
@@ -245,6 +247,7 @@ struct hub {
     struct hub_session *sessions_by_id, *sessions_by_peer;
     uint64_t next_session;
     size_t in_flight;
+    size_t proofs; /* being read back */
     /* commit */
     struct hub_commit *building, *writing;
     struct hub_commit *retry; /* what a full disk rejected and must not be lost */
@@ -285,6 +288,7 @@ bool hub_may_connect(void *hub, const uint8_t key[32]);
 void hub_on_message(void *hub, uint32_t peer, const uint8_t key[32], zmq_msg_t *parts, size_t part_count);
 void hub_on_gone(void *hub, uint32_t peer);
 void hub_on_flood(void *hub, uint32_t peer, uint64_t bytes);
+bool hub_session_is_slow(struct hub *hub, const struct hub_session *session);
 struct hub_session *hub_session_find(struct hub *hub, uint64_t id);
 /* Sends a frame; a session that cannot take it is ended. `body`, if not NULL, is consumed. */
 void hub_session_send(struct hub *hub, struct hub_session *session, enum truc_frame_kind kind, unsigned flags,

@@ -2,6 +2,7 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 static const char usage[] =
     "usage: truc-hub --home DIR [--check-config]\n"
@@ -37,6 +38,12 @@ static int serve(const char *home)
     if (error) {
         fprintf(stderr, "truc-hub: cannot start: %s\n%.*s", truc_error_string(error), (int)why.size,
                 why.data ? (const char *)why.data : "");
+        if (error == TRUC_E_CORRUPT)
+            fprintf(
+                stderr,
+                "`truc log verify --home %s` says what is whole. The journal is the log: never delete it, restore it "
+                "from a copy. state.mdb may be deleted: it is made again from the journal\n",
+                home);
         hub->fatal = true;
         exit_code = error == TRUC_E_CONFIG ? 2 : 3;
     } else {
@@ -46,6 +53,18 @@ static int serve(const char *home)
     free(hub);
     truc_buffer_close(&why);
     return exit_code;
+}
+
+/* A socket costs a descriptor, and libzmq says nothing when none is left: the soft limit is no use to us. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        truc_log(TRUC_LOG_WARN, "descriptors", "what=\"the limit of open files cannot be raised\" errno=%d", errno);
 }
 
 int main(int argc, char **argv)
@@ -73,5 +92,6 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
     return check ? check_config(home) : serve(home);
 }

@@ -13,8 +13,12 @@ struct proof_job {
     char sender[TRUC_AGENCY_MAX + 1];
     struct truc_buffer envelope, event, recipients, type;
     uint32_t count;
-    struct truc_hash leaves[TRUC_SEAL_EVENTS_MAX];
+    struct truc_hash *leaves; /* of the seal's events */
 };
+
+/* Each may hold an event of a megabyte while it waits for the loop. */
+#define PROOFS_OF_SESSION 16
+#define PROOFS_MAX 64
 
 static void answer_no(struct hub *hub, struct hub_session *session, uint64_t request, truc_reason reason)
 {
@@ -44,6 +48,9 @@ static truc_error read_back(struct proof_job *job, struct hub_reader_tools *tool
     const struct hub_event_facts *facts = &input.u.seal.events[job->index];
     job->count = input.u.seal.seal.count;
     memcpy(job->sender, input.u.seal.seal.sender, sizeof job->sender);
+    job->leaves = calloc(job->count, sizeof *job->leaves);
+    if (!job->leaves)
+        return TRUC_E_NOMEM;
     for (uint32_t i = 0; i < job->count; i++)
         job->leaves[i] = input.u.seal.events[i].leaf_hash;
     if ((error = copy(input.u.seal.envelope, &job->envelope)) || (error = copy(facts->recipients, &job->recipients)) ||
@@ -168,9 +175,14 @@ static void done(struct hub_read_job *read)
     struct proof_job *job = read->context;
     struct hub_session *session = hub_session_find(job->hub, job->session);
 
+    job->hub->proofs--;
     if (session) {
-        truc_error error = answer(job->hub, session, job);
-        if (error) {
+        session->proofs--;
+        bool slow = hub_session_is_slow(job->hub, session);
+        truc_error error = slow ? TRUC_OK : answer(job->hub, session, job);
+        if (slow) {
+            answer_no(job->hub, session, job->request, TRUC_OVERLOADED);
+        } else if (error) {
             truc_log(TRUC_LOG_ERROR, "proof_failed", "sequence=%llu error=\"%s\"", (unsigned long long)job->sequence,
                      truc_error_string(error));
             answer_no(job->hub, session, job->request, TRUC_OVERLOADED);
@@ -180,12 +192,14 @@ static void done(struct hub_read_job *read)
     truc_buffer_close(&job->event);
     truc_buffer_close(&job->recipients);
     truc_buffer_close(&job->type);
+    free(job->leaves);
     free(job);
 }
 
 void hub_on_get_proof(struct hub *hub, struct hub_session *session, const Truc__V1__GetProof *get)
 {
-    struct proof_job *job = calloc(1, sizeof *job);
+    bool room = session->proofs < PROOFS_OF_SESSION && hub->proofs < PROOFS_MAX && !hub_session_is_slow(hub, session);
+    struct proof_job *job = room ? calloc(1, sizeof *job) : NULL;
 
     if (!job) {
         answer_no(hub, session, get->request, TRUC_OVERLOADED);
@@ -202,5 +216,7 @@ void hub_on_get_proof(struct hub *hub, struct hub_session *session, const Truc__
     job->request = get->request;
     job->sequence = get->sequence;
     job->index = (uint32_t)(get->sequence - job->place.first_sequence);
+    session->proofs++;
+    hub->proofs++;
     hub_readers_submit(hub->readers, &job->job);
 }

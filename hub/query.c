@@ -362,6 +362,10 @@ void hub_on_query(struct hub *hub, struct hub_session *session, const Truc__V1__
         refuse(hub, session, message->request, TRUC_MALFORMED, "no such query: see PROTOCOL.md, Queries");
         return;
     }
+    if (hub_session_is_slow(hub, session)) {
+        refuse(hub, session, message->request, TRUC_OVERLOADED, "take the answers that are on their way first");
+        return;
+    }
     query.agency = argument(message, "agency");
     query.from = argument(message, "from");
     query.to = argument(message, "to");

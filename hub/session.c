@@ -2,6 +2,7 @@
 #include "hub/hub.h"
 
 #define BYE_LINGER_MS 200
+#define UNSENT_ANSWERS (8u << 20)
 
 struct hub_session *hub_session_find(struct hub *hub, uint64_t id)
 {
@@ -223,6 +224,12 @@ static void on_ping(struct hub *hub, struct hub_session *session, const Truc__V1
     hub_session_send(hub, session, TRUC_FRAME_PONG, 0, &pong.base, NULL);
 }
 
+/* Whoever asks without taking the answers is told to wait, while that still fits. */
+bool hub_session_is_slow(struct hub *hub, const struct hub_session *session)
+{
+    return hub_socket_unsent(hub->socket, session->peer) > UNSENT_ANSWERS;
+}
+
 static void dispatch_open(struct hub *hub, struct hub_session *session, const struct truc_frame_head *head,
                           const ProtobufCMessage *message, zmq_msg_t *body)
 {
@@ -392,7 +399,9 @@ void hub_on_flood(void *context, uint32_t peer, uint64_t bytes)
     struct hub_session *session = find_by_peer(hub, peer);
 
     hub->counters[COUNT_FLOODS]++;
-    truc_log(TRUC_LOG_WARN, "flood", "session=%llu agency=%s bytes=%llu what=\"endless message, connection taken\"",
+    truc_log(TRUC_LOG_WARN, "flood",
+             "session=%llu agency=%s bytes=%llu what=\"sends without end, or does not take what it is sent: connection "
+             "taken\"",
              session ? (unsigned long long)session->id : 0ull, session ? session->agency_code : "",
              (unsigned long long)bytes);
 }

@@ -1,4 +1,5 @@
 #include "hub/net/socket_internal.h"
+#include "hub/net/tcp.h"
 
 #include <errno.h>
 
@@ -198,14 +199,23 @@ static void on_watch(uv_timer_t *timer)
 
     hub_monitor_watch(socket);
     HASH_ITER(hh, socket->peers, peer, next)
-    if (peer->state == PEER_DROPPING && peer->drop_at_ms <= now)
-        take_connection(socket, peer);
+    {
+        uint64_t unsent = peer->state == PEER_LIVE ? hub_peer_unsent(peer) : 0;
+        if (unsent > socket->limits.unsent_bytes) {
+            socket->events.on_flood(socket->events.context, peer->number, unsent);
+            peer->state = PEER_DROPPING;
+            peer->drop_at_ms = now;
+        }
+        if (peer->state == PEER_DROPPING && peer->drop_at_ms <= now)
+            take_connection(socket, peer);
+    }
 }
 
 truc_error hub_socket_send(struct hub_socket *socket, uint32_t peer_number, struct truc_bytes part1, zmq_msg_t *part2)
 {
     uint8_t id[ROUTING_ID_SIZE];
     struct peer *peer;
+    size_t size = part1.size + (part2 ? zmq_msg_size(part2) : 0);
     truc_error error = TRUC_OK;
 
     HASH_FIND(hh, socket->peers, &peer_number, sizeof peer_number, peer);
@@ -220,7 +230,25 @@ truc_error hub_socket_send(struct hub_socket *socket, uint32_t peer_number, stru
         error = TRUC_E_CLOSED;
     if (error && part2)
         zmq_msg_close(part2);
+    if (!error)
+        peer->sent += size;
     return error;
+}
+
+/* CURVE and framing add to what the kernel counts, so this is rather too low than too high. */
+uint64_t hub_peer_unsent(const struct peer *peer)
+{
+    uint64_t acknowledged = hub_tcp_acknowledged(peer->fd);
+
+    return peer->sent > acknowledged ? peer->sent - acknowledged : 0;
+}
+
+uint64_t hub_socket_unsent(const struct hub_socket *socket, uint32_t number)
+{
+    struct peer *peer;
+
+    HASH_FIND(hh, socket->peers, &number, sizeof number, peer);
+    return peer ? hub_peer_unsent(peer) : 0;
 }
 
 void hub_socket_drop(struct hub_socket *socket, uint32_t peer_number, unsigned linger_ms)

@@ -37,6 +37,7 @@ struct hub_socket_events {
 
 struct hub_socket_limits {
     size_t part_bytes;     /* larger parts end the connection inside libzmq */
+    uint64_t unsent_bytes; /* watchdog: given to a peer and not taken by it */
     uint64_t unread_bytes; /* watchdog: received by the kernel beyond the last whole message */
     int handshake_ms;
     int io_threads;
@@ -52,6 +53,9 @@ const char *hub_socket_endpoint(const struct hub_socket *socket);
  * Errors: TRUC_E_AGAIN (its queue is full), TRUC_E_CLOSED (gone): the peer should lose its session. */
 TRUC_MUST_USE truc_error hub_socket_send(struct hub_socket *socket, uint32_t peer, struct truc_bytes part1,
                                          zmq_msg_t *part2);
+/* Bytes that were sent to the peer and that it has not acknowledged yet: in libzmq's queue and in the kernel's.
+ * High-water marks count messages; this counts what they weigh. 0 for an unknown peer. */
+uint64_t hub_socket_unsent(const struct hub_socket *socket, uint32_t peer);
 /* Takes the connection after `linger_ms`, so that a last message can leave. Messages of the peer are thrown away from
  * now on; on_gone comes in time. */
 void hub_socket_drop(struct hub_socket *socket, uint32_t peer, unsigned linger_ms);

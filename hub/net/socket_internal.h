@@ -26,6 +26,7 @@ struct peer {
     enum peer_state state;
     uint8_t key[32];
     uint64_t drop_at_ms;
+    uint64_t sent; /* bytes given to libzmq for it */
     UT_hash_handle hh;
 };
 
@@ -51,6 +52,7 @@ TRUC_MUST_USE truc_error hub_zap_bind(struct hub_socket *socket);
 void hub_monitor_process(struct hub_socket *socket);
 TRUC_MUST_USE truc_error hub_monitor_open(struct hub_socket *socket);
 void hub_monitor_watch(struct hub_socket *socket);
+uint64_t hub_peer_unsent(const struct peer *peer);
 void hub_peer_gone(struct hub_socket *socket, struct peer *peer);
 /* Takes the connection now, if it is still that peer's. */
 void hub_connection_shutdown(struct hub_socket *socket, int fd);

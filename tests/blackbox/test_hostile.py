@@ -103,6 +103,23 @@ class Malformed(HubCase):
         self.bystander.ping()
         self.assertGrewLess(self.resident() - before, 32 << 20, "the hub took the oversized part into memory")
 
+    def test_who_asks_without_reading_is_told_to_wait_and_costs_no_memory(self):
+        a, b = self.pair()
+        receipt = a.submit(a.event("1", "x.v1", recipients=b.agency.code, data=os.urandom(900000)))
+        sequence = receipt.leaf.first
+        asking = self.hub.connect(a.agency)
+        before = self.resident()
+        for request in range(400):  # 360 MB of answers
+            asking.send(frames.GET_PROOF, truc.GetProof(request=request + 1, sequence=sequence))
+        for _ in range(20):
+            self.bystander.ping()
+        self.assertGrewLess(self.resident() - before, 192 << 20, "answers that nobody takes pile up in the hub")
+        reasons_seen = set()
+        for request in range(400):
+            asking.wait_until(lambda: asking.proofs or asking.lost, 20.0, "PROOF")
+            reasons_seen.add(asking.proofs.popitem()[1].reason)
+        self.assertLessEqual(reasons_seen, {Reason.NONE, Reason.OVERLOADED})
+
     def test_a_body_without_an_end(self):
         client = self.hub.connect(self.agency())
         s = client.chain.seal([b"x"])
