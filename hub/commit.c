@@ -6,6 +6,7 @@
 #define FLUSH_MS 1000
 #define RETRY_MS 200
 #define RETRY_STATE_MS 500
+#define REJECTED_MS 2000
 
 struct hub_commit *hub_commit_new(void)
 {
@@ -118,6 +119,12 @@ void hub_commit_start(struct hub *hub)
     hub_writer_submit(hub->writer, &commit->batch);
 }
 
+void hub_storage_rejected(struct hub *hub)
+{
+    hub->storage_full = true;
+    hub->rejected_until_ms = uv_now(&hub->loop) + REJECTED_MS;
+}
+
 /* ---- rejected: storage full
  * --------------------------------------------------------------------------------------------- */
 
@@ -181,7 +188,7 @@ static void on_rejected(struct hub *hub, struct hub_commit *commit)
         truc_log(TRUC_LOG_ERROR, "storage_full",
                  "what=\"the journal cannot grow: seals are refused until there is room, acks wait\" rows=%llu",
                  (unsigned long long)hub_journal_rows(hub->journal));
-    hub->storage_full = true;
+    hub_storage_rejected(hub);
     struct hub_commit *both[] = {commit, hub->building};
     for (size_t i = 0; i < 2; i++) {
         refuse_seals(hub, both[i]);
@@ -335,15 +342,21 @@ void hub_commit_finish(struct hub *hub)
 /* ---- state behind the journal
  * ----------------------------------------------------------------------------------------- */
 
-static void note(struct hub *hub)
+truc_error hub_note_slots(struct hub *hub)
 {
     uint8_t slot[8];
 
     for (int i = 0; i < 8; i++)
         slot[i] = (uint8_t)(hub->next_slot >> (56 - 8 * i));
+    return hub_state_note(hub->state, "slots", truc_bytes(slot, sizeof slot));
+}
+
+static void note(struct hub *hub)
+{
     truc_error error = hub_state_note(hub->state, "checkpoint", truc_buffer_view(&hub->checkpoint));
+
     if (!error)
-        error = hub_state_note(hub->state, "slots", truc_bytes(slot, sizeof slot));
+        error = hub_note_slots(hub);
     if (error)
         hub_fatal(hub, "noting the checkpoint", error);
 }

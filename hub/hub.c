@@ -20,9 +20,10 @@ void hub_fatal(struct hub *hub, const char *what, truc_error error)
 {
     truc_log(TRUC_LOG_ERROR, "fatal", "what=\"%s\" error=\"%s\" errno=%d", what, truc_error_string(error), errno);
     if (error == TRUC_E_CORRUPT)
-        truc_log(TRUC_LOG_ERROR, "what_to_do",
-                 "text=\"truc log verify --home HOME says whether the log is whole; if only the state is damaged, delete "
-                 "data/state.mdb and start the hub: it is made again from the journal\"");
+        truc_log(
+            TRUC_LOG_ERROR, "what_to_do",
+            "text=\"truc log verify --home HOME says whether the log is whole; if only the state is damaged, delete "
+            "data/state.mdb and start the hub: it is made again from the journal\"");
     hub->fatal = true;
     hub->exit_code = 1;
     uv_stop(&hub->loop);
@@ -99,9 +100,11 @@ static truc_error flush_while_replaying(struct hub *hub)
 
     if (hub_core_dirty_bytes(hub->core) < (64u << 20))
         return TRUC_OK;
-    if ((error = hub_core_freeze(hub->core, &hub->frozen)) || (error = hub_state_commit(hub->state, hub->frozen)) ||
-        (error = hub_state_refresh(hub->state)))
+    /* With the slots: rows before `applied` are never read for theirs again. */
+    if ((error = hub_note_slots(hub)) || (error = hub_core_freeze(hub->core, &hub->frozen)) ||
+        (error = hub_state_commit(hub->state, hub->frozen)) || (error = hub_state_refresh(hub->state)))
         return error;
+    hub->state_rows = hub_core_applied(hub->core);
     hub_core_thaw(hub->core, &hub->frozen);
     return TRUC_OK;
 }
@@ -273,10 +276,10 @@ static void on_drained(void *context)
 
 static void check_space(struct hub *hub)
 {
-    if (hub_journal_space(hub->journal, &hub->space) != TRUC_OK)
-        return;
     uint64_t reserve = (uint64_t)hub->home.settings.reserve_bytes;
-    bool full = hub->space.disk_free < reserve || hub->space.used + reserve > hub->space.quota;
+    /* A disk that does not even say how much room it has gets no seals. */
+    bool full = hub_journal_space(hub->journal, &hub->space) != TRUC_OK || hub->space.disk_free < reserve ||
+                hub->space.used + reserve > hub->space.quota || uv_now(&hub->loop) < hub->rejected_until_ms;
     if (full != hub->storage_full)
         truc_log(full ? TRUC_LOG_ERROR : TRUC_LOG_INFO, full ? "storage_full" : "storage_ok",
                  "disk_free=%llu used=%llu quota=%llu reserve=%llu", (unsigned long long)hub->space.disk_free,
@@ -489,6 +492,7 @@ void hub_close(struct hub *hub)
     hub_journal_close(&hub->journal);
     hub_slots_close(&hub->slots);
     free(hub->slot_memory);
+    free(hub->agency_in_flight);
     truc_arena_free(&hub->arena);
     truc_buffer_close(&hub->checkpoint);
     hub_home_close(&hub->home);

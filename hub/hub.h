@@ -108,7 +108,9 @@ struct hub_session {
     uint64_t last_heard_ms;
     int64_t since_us;
     size_t in_flight;                     /* bytes of submissions not yet answered */
-    size_t proofs; /* asked for and not yet answered */
+    size_t proofs;                        /* asked for and not yet answered */
+    unsigned subscribing;                 /* SUBSCRIBEs not yet settled */
+    uint64_t receiving_since_ms;          /* first piece of the body that is being received */
     struct hub_submission *first, **last; /* not yet admitted, in order of arrival */
     struct hub_submission *receiving;
     struct hub_outframe *out_first, **out_last; /* deliveries that wait for cold reads, in order */
@@ -247,7 +249,9 @@ struct hub {
     struct hub_session *sessions_by_id, *sessions_by_peer;
     uint64_t next_session;
     size_t in_flight;
-    size_t proofs; /* being read back */
+    size_t proofs;            /* being read back */
+    size_t *agency_in_flight; /* by agency number: no one agency takes all of the room */
+    uint32_t agency_capacity;
     /* commit */
     struct hub_commit *building, *writing;
     struct hub_commit *retry; /* what a full disk rejected and must not be lost */
@@ -268,6 +272,7 @@ struct hub {
     bool flushing; /* the flusher has the frozen set */
     bool state_full;
     uint64_t flush_retry_ms;
+    uint64_t rejected_until_ms;
     bool storage_full, stopping, fatal;
     int exit_code;
     struct hub_journal_space space;
@@ -320,7 +325,11 @@ void hub_slots_learn(struct hub *hub, uint64_t slot);
 void hub_commit_start(struct hub *hub);  /* gives the building commit to the writer if that is free */
 void hub_commit_finish(struct hub *hub); /* takes finished commits: apply, checkpoint, answers */
 TRUC_MUST_USE truc_error hub_apply_effects(struct hub *hub);
+/* The next free key slot, to be written with the next state commit. */
+TRUC_MUST_USE truc_error hub_note_slots(struct hub *hub);
 void hub_state_flush(struct hub *hub, bool force);
+/* A write was turned down for lack of room: intake waits a while, whatever the disk says of itself. */
+void hub_storage_rejected(struct hub *hub);
 TRUC_MUST_USE truc_error hub_sign_checkpoint(struct hub *hub);
 
 /* receipts.c */

@@ -7,6 +7,7 @@
 #define ACK_RANGES_MAX 4096
 #define ACK_COUNT_MAX 65536
 #define NOTE_MAX 200
+#define SUBSCRIBING_MAX 16
 
 /* ---- refusals
  * ----------------------------------------------------------------------------------------------------------- */
@@ -102,7 +103,7 @@ static void fill_done(struct hub_read_job *job)
 
     fill->hub->filling_slots = false;
     if (fill->error == TRUC_E_FULL)
-        fill->hub->storage_full = true;
+        hub_storage_rejected(fill->hub);
     else if (fill->error)
         hub_fatal(fill->hub, "filling key slots", fill->error);
     free(fill);
@@ -281,13 +282,9 @@ static void admit(struct hub *hub, struct hub_session *session, struct hub_submi
         hub_refuse(hub, submission, reason, NULL, reason == TRUC_STORAGE_FULL ? RETRY_FULL_MS : RETRY_MS);
         return;
     }
-    if (!hub_slots_for(hub, submission)) {
-        hub_refuse(hub, submission, TRUC_OVERLOADED, NULL, RETRY_MS);
-        return;
-    }
     truc_error error =
         hub_admit_seal(hub->admit, submission->agency, seal, &submission->parsed.digest, submission->body.size,
-                       hub_wall_us(), &admission, &reason, &retry_ms, &leaf_index);
+                       hub_clock_now(&hub->clock), &admission, &reason, &retry_ms, &leaf_index);
     if (error) {
         hub_fatal(hub, "admission", error);
         return;
@@ -297,7 +294,13 @@ static void admit(struct hub *hub, struct hub_session *session, struct hub_submi
                            seal->number < session->blocked_number;
     switch (admission) {
     case HUB_ADMIT_JOURNAL:
-        journal(hub, submission);
+        /* Only now: a refused seal must not cost the disk key slots. */
+        if (hub_slots_for(hub, submission)) {
+            journal(hub, submission);
+        } else {
+            hub_admit_aborted(hub->admit, submission->agency, seal);
+            hub_refuse(hub, submission, TRUC_OVERLOADED, NULL, RETRY_MS);
+        }
         return;
     case HUB_ADMIT_KNOWN:
         hub_uncharge(hub, submission);
@@ -473,6 +476,30 @@ void hub_on_nack(struct hub *hub, struct hub_session *session, const Truc__V1__N
     hub->counters[COUNT_NACKED]++;
 }
 
+static void settle_subscription_now(struct hub *hub, struct hub_session *session, char *type)
+{
+    Truc__V1__Settled settled = TRUC__V1__SETTLED__INIT;
+
+    settled.subscriptions = &type;
+    settled.n_subscriptions = 1;
+    hub_session_send(hub, session, TRUC_FRAME_SETTLED, 0, &settled.base, NULL);
+}
+
+/* What changes nothing is answered without the journal. Not while one of this session is under way: it may be the one
+ * that makes the difference. */
+static bool subscription_changes_something(struct hub *hub, const struct hub_session *session,
+                                           const Truc__V1__Subscribe *subscribe)
+{
+    bool there = false;
+
+    for (size_t i = 0; !there && i < hub_core_subscription_count(hub->core); i++) {
+        const struct hub_subscription *one = hub_core_subscription_at(hub->core, i);
+        there = one->agency == session->agency && strcmp(one->type, subscribe->type) == 0 &&
+                strcmp(one->source_agency, subscribe->source_agency) == 0;
+    }
+    return session->subscribing > 0 || there == (bool)subscribe->remove;
+}
+
 void hub_on_subscribe(struct hub *hub, struct hub_session *session, const Truc__V1__Subscribe *subscribe)
 {
     struct truc_bytes type = truc_bytes_of(subscribe->type), source = truc_bytes_of(subscribe->source_agency);
@@ -482,6 +509,19 @@ void hub_on_subscribe(struct hub *hub, struct hub_session *session, const Truc__
                         "SUBSCRIBE: not an event type or prefix ending in '*', or not an agency code");
         return;
     }
+    if (!subscription_changes_something(hub, session, subscribe)) {
+        settle_subscription_now(hub, session, subscribe->type);
+        return;
+    }
+    if (hub->storage_full || hub->state_full) {
+        hub_session_end(hub, session, TRUC_STORAGE_FULL, "the hub has no room for a subscription: come again later");
+        return;
+    }
+    if (session->subscribing == SUBSCRIBING_MAX) {
+        hub_session_end(hub, session, TRUC_OVERLOADED, "more than 16 SUBSCRIBEs that are not settled yet");
+        return;
+    }
+    session->subscribing++;
     char *copy = hub_commit_alloc(hub->building, type.size + source.size);
     struct hub_row_item *item = hub_commit_add(hub->building, NULL);
     if (!copy || !item || !settle_later(hub, session->id, 0, (struct hub_range){0, 0}, strdup(subscribe->type))) {

@@ -167,6 +167,8 @@ static void send_settled(struct hub *hub, const struct hub_settle *settles, size
         return;
     for (size_t i = 0; i < count; i++) {
         if (settles[i].subscription) {
+            if (session->subscribing > 0)
+                session->subscribing--;
             subscriptions[message.n_subscriptions++] = settles[i].subscription;
             continue;
         }

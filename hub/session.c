@@ -2,6 +2,9 @@
 #include "hub/hub.h"
 
 #define BYE_LINGER_MS 200
+#define AGENCY_SHARE 4                 /* one agency's share of all bytes in flight */
+#define ADMINISTRATORS_ROOM (8u << 20) /* bytes in flight beyond the total */
+#define BODY_MS 60000                  /* from a body's first piece to its last */
 #define UNSENT_ANSWERS (8u << 20)
 
 struct hub_session *hub_session_find(struct hub *hub, uint64_t id)
@@ -101,19 +104,43 @@ void hub_uncharge(struct hub *hub, struct hub_submission *submission)
     struct hub_session *session = hub_session_find(hub, submission->session);
 
     hub->in_flight -= submission->charged;
+    if (submission->agency < hub->agency_capacity)
+        hub->agency_in_flight[submission->agency] -= submission->charged;
     if (session)
         session->in_flight -= submission->charged;
     submission->charged = 0;
 }
 
+static bool make_agency_room(struct hub *hub, uint32_t agency)
+{
+    if (agency < hub->agency_capacity)
+        return true;
+    uint32_t capacity = (agency + 1) * 2;
+    size_t *more = realloc(hub->agency_in_flight, capacity * sizeof *more);
+    if (!more)
+        return false;
+    memset(more + hub->agency_capacity, 0, (capacity - hub->agency_capacity) * sizeof *more);
+    hub->agency_in_flight = more;
+    hub->agency_capacity = capacity;
+    return true;
+}
+
 /* Bytes are charged as they come, so that a body that never ends stops at its limit. */
 static bool charge(struct hub *hub, struct hub_session *session, struct hub_submission *submission, size_t bytes)
 {
+    size_t total = (size_t)hub->home.settings.total_bytes, session_most = (size_t)hub->home.settings.session_bytes;
+    size_t agency_most = total / AGENCY_SHARE > session_most ? total / AGENCY_SHARE : session_most;
+
+    if (!make_agency_room(hub, submission->agency)) {
+        return false; /* out of memory: nothing was charged */
+    }
     session->in_flight += bytes;
     hub->in_flight += bytes;
+    hub->agency_in_flight[submission->agency] += bytes;
     submission->charged += bytes;
-    return session->in_flight <= (size_t)hub->home.settings.session_bytes &&
-           hub->in_flight <= (size_t)hub->home.settings.total_bytes;
+    /* Administrators find room when everybody else has taken theirs. */
+    return session->in_flight <= session_most && hub->agency_in_flight[submission->agency] <= agency_most &&
+           hub->in_flight <= total + (submission->administrator ? ADMINISTRATORS_ROOM : 0);
 }
 
 static void queue(struct hub_session *session, struct hub_submission *submission)
@@ -208,7 +235,8 @@ static void on_submit(struct hub *hub, struct hub_session *session, const Truc__
         submission->reason = TRUC_OVERLOADED;
         submission->why = "the hub is out of memory";
     }
-    charge(hub, session, submission, submit->envelope.len);
+    session->receiving_since_ms = uv_now(&hub->loop);
+    charge(hub, session, submission, sizeof *submission + submit->envelope.len);
     add_piece(hub, session, submission, body, more);
 }
 
@@ -423,6 +451,8 @@ void hub_sessions_check(struct hub *hub)
             hub_session_end(hub, session, TRUC_KEY_REVOKED, "this connection's transport key was revoked");
         else if (agency && agency->suspended)
             hub_session_end(hub, session, TRUC_SUSPENDED, "the agency was suspended: ask the administrator");
+        else if (session->receiving && now - session->receiving_since_ms > BODY_MS)
+            hub_session_end(hub, session, TRUC_MALFORMED, "a body was not finished within a minute");
         else if (now - session->last_heard_ms > (uint64_t)hub->home.settings.silence_ms)
             hub_session_end(hub, session, TRUC_OVERLOADED, "nothing was heard for too long");
     }

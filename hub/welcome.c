@@ -9,6 +9,21 @@ static void copy_software(struct hub_session *session, const char *software)
     memcpy(session->software, safe, sizeof safe);
 }
 
+#define AGENCY_SHARE 8             /* one agency's share of all sessions */
+#define ADMINISTRATORS_SESSIONS 16 /* beyond all */
+
+static bool has_room(const struct hub *hub, const struct hub_agency *agency)
+{
+    size_t most = (size_t)hub->home.settings.sessions, all = HASH_CNT(by_id, hub->sessions_by_id), own = 0;
+    struct hub_session *session, *next;
+
+    HASH_ITER(by_id, hub->sessions_by_id, session, next)
+    own += session->agency == agency->number && session->state == SESSION_OPEN;
+    if (agency->role == HUB_ROLE_ADMINISTRATOR)
+        return all <= most + ADMINISTRATORS_SESSIONS;
+    return all <= most && own < (most / AGENCY_SHARE > 4 ? most / AGENCY_SHARE : 4);
+}
+
 static truc_reason check(struct hub *hub, struct hub_session *session, const Truc__V1__Hello *hello, const char **text)
 {
     const struct hub_transport_key *transport = hub_core_transport(hub->core, session->key);
@@ -27,8 +42,8 @@ static truc_reason check(struct hub *hub, struct hub_session *session, const Tru
     if (hello->protocol_min > TRUC_PROTOCOL_VERSION || hello->protocol_max < TRUC_PROTOCOL_VERSION ||
         hello->instance.len != sizeof session->instance)
         return TRUC_MALFORMED;
-    *text = "too many sessions: try again later";
-    if (HASH_CNT(by_id, hub->sessions_by_id) > (size_t)hub->home.settings.sessions)
+    *text = "too many sessions, in all or of this agency: end some, or try again later";
+    if (!has_room(hub, agency))
         return TRUC_OVERLOADED;
     session->agency = agency->number;
     memcpy(session->agency_code, agency->code, sizeof session->agency_code);

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <unistd.h>
 
 #define SMALL_FILE 4096
 #define Z85_KEY 40
@@ -168,15 +169,38 @@ static void fill_config(struct truc_profile *profile)
     config->software = "libtruc/1";
 }
 
+/* A wrong folder is one mistake, not one for each file that a profile has. */
+static truc_error check_folder(const char *folder, struct truc_buffer *why)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/profile.yaml", folder) < 0) {
+        return TRUC_E_NOMEM;
+    }
+    truc_error error = TRUC_OK;
+    if (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        error = truc_buffer_printf(why,
+                                   "%s: is not a profile folder: there is no profile.yaml in it (`truc agency add` "
+                                   "makes one with --profile-out)\n",
+                                   folder);
+        error = error == TRUC_OK ? TRUC_E_CONFIG : error;
+    }
+    free(path);
+    return error;
+}
+
 truc_error truc_profile_load(const char *folder, struct truc_profile **out, struct truc_buffer *why)
 {
     const size_t said = why->size;
-    struct truc_profile *profile = calloc(1, sizeof *profile);
     *out = NULL;
+    truc_error error = check_folder(folder, why);
+    if (error != TRUC_OK) {
+        return error;
+    }
+    struct truc_profile *profile = calloc(1, sizeof *profile);
     if (profile == NULL) {
         return TRUC_E_NOMEM;
     }
-    truc_error error = read_settings(profile, folder, why);
+    error = read_settings(profile, folder, why);
     if (error == TRUC_OK) {
         error = read_signing_key(profile, folder, why);
     }

@@ -1,6 +1,8 @@
-/* truc agency add|list|show|suspend|resume */
+/* truc agency add|list|show|suspend|resume|quota */
 #include "hub/admin/keys.h"
 #include "hub/admin/session.h"
+
+#include <inttypes.h>
 
 static const struct admin_column agency_columns[] = {
     {"agency", "AGENCY", ADMIN_COLUMN_TEXT},     {"name", "NAME", ADMIN_COLUMN_TEXT},
@@ -78,6 +80,12 @@ static enum admin_exit enrol(struct admin_call *call, struct admin_session *sess
         printf("Its profile is in %s: hand this folder to the agency over a safe way and keep no copy.\n"
                "Nothing reaches it or leaves it before a grant says so: truc grant add ...\n",
                folder);
+    } else if (folder == NULL && exit_code == ADMIN_OK && !call->json) {
+        printf("It has its own keys. Give it the hub's endpoint, and hub.public and note.key of your own profile: they "
+               "are "
+               "public,\nand its profile folder needs them beside its sign.pem, transport.secret, transport.public and "
+               "profile.yaml.\n"
+               "Nothing reaches it or leaves it before a grant says so: truc grant add ...\n");
     }
     json_decref(rows);
     truc_key_free(&keys.signing);
@@ -262,6 +270,35 @@ static enum admin_exit run_resume(struct admin_call *call)
     return set_state(call, TRUC__V1__GOVERNANCE__ACT_RESUME_AGENCY, "active again");
 }
 
+static enum admin_exit run_quota(struct admin_call *call)
+{
+    char agency[TRUC_AGENCY_MAX + 1], did[200], events[40] = "any number of", bytes[40] = "any number of";
+    Truc__V1__SetQuota quota = TRUC__V1__SET_QUOTA__INIT;
+    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
+    uint64_t events_per_s = admin_number(call, "events-per-s", 0);
+    enum admin_exit exit_code = admin_agency(call, call->operands[0], agency);
+    if (exit_code == ADMIN_OK && events_per_s > UINT32_MAX) {
+        exit_code = admin_fail(call, ADMIN_USAGE, "--events-per-s: at most %u; 0 is no limit", UINT32_MAX);
+    }
+    if (exit_code != ADMIN_OK) {
+        return exit_code;
+    }
+    quota.agency = agency;
+    quota.events_per_s = (uint32_t)events_per_s;
+    quota.bytes_per_s = admin_number(call, "bytes-per-s", 0);
+    act.reason = admin_proto_text(admin_text(call, "reason"));
+    act.act_case = TRUC__V1__GOVERNANCE__ACT_SET_QUOTA;
+    act.set_quota = &quota;
+    if (quota.events_per_s > 0) {
+        snprintf(events, sizeof(events), "%" PRIu32, quota.events_per_s);
+    }
+    if (quota.bytes_per_s > 0) {
+        snprintf(bytes, sizeof(bytes), "%" PRIu64, quota.bytes_per_s);
+    }
+    snprintf(did, sizeof(did), "Agency %s may send %s events and %s bytes a second", agency, events, bytes);
+    return admin_govern_once(call, &act, did);
+}
+
 static const struct admin_option add_options[] = {
     ADMIN_ONLINE_OPTIONS,
     {"name", ADMIN_TEXT, "NAME", "the agency's name for people", true},
@@ -275,6 +312,13 @@ static const struct admin_option add_options[] = {
     ADMIN_END};
 static const struct admin_option plain_options[] = {ADMIN_ONLINE_OPTIONS, ADMIN_END};
 static const struct admin_option act_options[] = {ADMIN_ONLINE_OPTIONS, ADMIN_REASON_OPTION, ADMIN_END};
+/* Both are required: the act sets both, and a limit that nobody named should not fall silently. */
+static const struct admin_option quota_options[] = {
+    ADMIN_ONLINE_OPTIONS,
+    {"events-per-s", ADMIN_NUMBER, "N", "events a second that it may send; 0: no limit", true},
+    {"bytes-per-s", ADMIN_NUMBER, "N", "bytes a second that it may send; 0: no limit", true},
+    ADMIN_REASON_OPTION,
+    ADMIN_END};
 
 const struct admin_command admin_agency_commands[] = {
     {"agency add", "CODE", 1, 1, "enrol an agency", add_options, run_add},
@@ -282,4 +326,5 @@ const struct admin_command admin_agency_commands[] = {
     {"agency show", "CODE", 1, 1, "one agency: keys, grants, subscriptions, inbox", plain_options, run_show},
     {"agency suspend", "CODE", 1, 1, "stop an agency from sending and receiving", act_options, run_suspend},
     {"agency resume", "CODE", 1, 1, "let a suspended agency take part again", act_options, run_resume},
+    {"agency quota", "CODE", 1, 1, "limit what an agency may send a second", quota_options, run_quota},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

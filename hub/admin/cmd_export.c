@@ -172,7 +172,10 @@ static enum admin_exit export_online(struct admin_call *call, uint64_t sequence)
     } else if (fetching.reason != TRUC_ACCEPTED) {
         exit_code = admin_fail(call, ADMIN_REFUSED, "the hub gives no evidence of sequence %llu: %s. %s",
                                (unsigned long long)sequence, truc_reason_name(fetching.reason),
-                               truc_reason_advice(fetching.reason));
+                               fetching.reason == TRUC_NOT_GRANTED
+                                   ? "There is no such event, or this profile is neither its sender, its recipient, "
+                                     "an auditor nor an administrator"
+                                   : truc_reason_advice(fetching.reason));
     } else {
         exit_code = fetching.exit_code;
     }

@@ -117,6 +117,37 @@ static void find_crash(struct verifying *verifying, int status)
     admin_must(row != NULL && json_array_append_new(verifying->findings, row) == 0);
 }
 
+static long long number_of(const json_t *summary, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(summary, key));
+}
+
+/* "1 row, ", "2 rows, " */
+static void print_count(const json_t *summary, const char *key, const char *one, const char *many, const char *behind)
+{
+    long long count = number_of(summary, key);
+    printf("%lld %s%s", count, count == 1 ? one : many, behind);
+}
+
+static void print_summary(const json_t *summary, const char *home, double seconds)
+{
+    printf("Log %s in %s\n  ", json_string_value(json_object_get(summary, "origin")), home);
+    print_count(summary, "rows", "row", "rows", ", ");
+    print_count(summary, "leaves", "leaf", "leaves", ", ");
+    print_count(summary, "events", "event", "events", ", ");
+    print_count(summary, "bytes", "byte of events", "bytes of events", "\n  ");
+    print_count(summary, "signatures", "seal signature checked", "seal signatures checked", ", ");
+    print_count(summary, "checkpoints", "checkpoint compared", "checkpoints compared", ", ");
+    print_count(summary, "erased", "content erased", "contents erased", "\n");
+    printf("  every decision replayed: %s; state on disk: %s\n",
+           json_is_true(json_object_get(summary, "decisions_replayed")) ? "yes" : "NO, see below",
+           !json_is_true(json_object_get(summary, "state_compared")) ? "not compared"
+           : json_is_true(json_object_get(summary, "state_equal"))   ? "equal byte for byte"
+                                                                     : "DIFFERS, see below");
+    printf("  root of the tree %s\n", json_string_value(json_object_get(summary, "root")));
+    printf("  %.1f s, %.0f events/s\n", seconds, seconds > 0 ? (double)number_of(summary, "events") / seconds : 0);
+}
+
 static void print_result(const struct verifying *verifying, const char *home)
 {
     static const struct admin_column columns[] = {{"row", "ROW", ADMIN_COLUMN_TEXT},
@@ -137,22 +168,7 @@ static void print_result(const struct verifying *verifying, const char *home)
         return;
     }
     if (summary != NULL) {
-        long long events = (long long)json_integer_value(json_object_get(summary, "events"));
-        printf("Log %s in %s\n", json_string_value(json_object_get(summary, "origin")), home);
-        printf("  %lld rows, %lld leaves, %lld events, %lld bytes of events\n",
-               (long long)json_integer_value(json_object_get(summary, "rows")),
-               (long long)json_integer_value(json_object_get(summary, "leaves")), events,
-               (long long)json_integer_value(json_object_get(summary, "bytes")));
-        printf("  %lld seal signatures checked, %lld checkpoints compared, %lld contents erased\n",
-               (long long)json_integer_value(json_object_get(summary, "signatures")),
-               (long long)json_integer_value(json_object_get(summary, "checkpoints")),
-               (long long)json_integer_value(json_object_get(summary, "erased")));
-        printf("  every decision replayed: %s; state on disk compared: %s\n",
-               json_is_true(json_object_get(summary, "decisions_replayed")) ? "yes" : "NO, see below",
-               json_is_true(json_object_get(summary, "state_compared")) ? "yes, equal byte for byte or said below"
-                                                                        : "no");
-        printf("  root of the tree %s\n", json_string_value(json_object_get(summary, "root")));
-        printf("  %.1f s, %.0f events/s\n", seconds, seconds > 0 ? (double)events / seconds : 0);
+        print_summary(summary, home, seconds);
     }
     if (found == 0) {
         puts("The log is whole: every entry is as it was sealed, in its place, and decided by the rules.");

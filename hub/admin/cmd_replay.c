@@ -235,7 +235,8 @@ static enum admin_exit check_usage(const struct admin_call *call, const struct a
                           "--reason TEXT is missing: a replay is an act of governance and the log says why");
     }
     if (!admin_value(call, "from")->given && !filter->has_since) {
-        return admin_fail(call, ADMIN_USAGE, "from where? --from N (sequence) or --since TIME");
+        return admin_fail(call, ADMIN_USAGE,
+                          "from where? --from N (sequence) or --since TIME; --to N or --until TIME may end it");
     }
     return ADMIN_OK;
 }
@@ -321,6 +322,6 @@ static const struct admin_option replay_options[] = {
     ADMIN_END};
 
 const struct admin_command admin_replay_commands[] = {
-    {"replay", "", 0, 0, "events of the past once more: to an agency's inbox, or to a file", replay_options,
-     run_replay},
+    {"replay", "", 0, 0, "a range once more, to an inbox or a file; it begins at --from or --since (one is required)",
+     replay_options, run_replay},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

@@ -127,8 +127,9 @@ static void tell(const struct truc_evidence_facts *facts, const json_t *row)
         printf("Decision  refused: %s (%s)\n", truc_reason_name(facts->outcome.code),
                truc_reason_advice(facts->outcome.code));
     }
-    printf("Proof     leaf of the log under the signed checkpoint of %llu leaves, root %.16s...\n",
-           (unsigned long long)facts->checkpoint.size, shown(row, "tree_root", 0));
+    printf("Proof     leaf of the log under the signed checkpoint of %llu %s, root %.16s...\n",
+           (unsigned long long)facts->checkpoint.size, facts->checkpoint.size == 1 ? "leaf" : "leaves",
+           shown(row, "tree_root", 0));
 }
 
 static enum admin_exit verify(const struct admin_call *call, const char *path, const struct truc_evidence *evidence)

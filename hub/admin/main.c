@@ -85,26 +85,51 @@ static const struct admin_command *find(int argc, char **argv, int *words)
     return NULL;
 }
 
-/* The commands that begin with the first word, for a user who forgot the second. */
-static int explain_unknown(int argc, char **argv)
+/* The commands that begin with this word; how many there are. */
+static size_t print_family(const char *word, const char *title, FILE *out)
 {
     size_t shown = 0;
     for (size_t i = 0; i < GROUP_COUNT; i++) {
         for (const struct admin_command *command = groups[i].commands; command->name != NULL; command++) {
             size_t length = strcspn(command->name, " ");
-            if (strlen(argv[1]) == length && memcmp(command->name, argv[1], length) == 0) {
+            if (strlen(word) == length && memcmp(command->name, word, length) == 0) {
                 if (shown++ == 0) {
-                    fprintf(stderr, "truc: '%s%s%s' is not a command; there are:\n", argv[1], argc > 2 ? " " : "",
-                            argc > 2 ? argv[2] : "");
+                    fputs(title, out);
                 }
-                fprintf(stderr, "  truc %s %s\n", command->name, command->operands);
+                char head[64];
+                snprintf(head, sizeof(head), "%s%s%s", command->name, command->operands[0] == '\0' ? "" : " ",
+                         command->operands);
+                fprintf(out, "  truc %-30s %s\n", head, command->summary);
             }
         }
     }
-    if (shown == 0) {
-        fprintf(stderr, "truc: '%s' is not a command; `truc help` lists them\n", argv[1]);
+    return shown;
+}
+
+/* For a user who forgot the second word, or mistook one. */
+static int explain_unknown(int argc, char **argv)
+{
+    fprintf(stderr, "truc: '%s%s%s' is not a command; ", argv[1], argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
+    if (print_family(argv[1], "there are:\n", stderr) == 0) {
+        fputs("`truc help` lists them\n", stderr);
     }
     return ADMIN_USAGE;
+}
+
+static int help(int argc, char **argv)
+{
+    int words = 0;
+    const struct admin_command *about = argc > 2 ? find(argc - 1, argv + 1, &words) : NULL;
+    if (about != NULL) {
+        admin_args_help(about, stdout);
+    } else if (argc > 2 && print_family(argv[2], "", stdout) > 0) {
+        puts("More about one of them: add --help");
+    } else if (argc > 2) {
+        return explain_unknown(argc - 1, argv + 1);
+    } else {
+        print_help(stdout);
+    }
+    return ADMIN_OK;
 }
 
 int main(int argc, char **argv)
@@ -112,15 +137,12 @@ int main(int argc, char **argv)
     (void)setlocale(LC_CTYPE, "");  /* widths of names in tables; without a locale they are counted as code points */
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, which is checked before anything is acked */
     truc_log_set_level(TRUC_LOG_ERROR); /* the commands say themselves what happened, in their own words */
-    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        int words = 0;
-        const struct admin_command *about = argc > 2 ? find(argc - 1, argv + 1, &words) : NULL;
-        if (about != NULL) {
-            admin_args_help(about, stdout);
-        } else {
-            print_help(argc < 2 ? stderr : stdout);
-        }
-        return argc < 2 ? ADMIN_USAGE : ADMIN_OK;
+    if (argc < 2) {
+        print_help(stderr);
+        return ADMIN_USAGE;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        return help(argc, argv);
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("truc " VERSION);

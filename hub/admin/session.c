@@ -7,6 +7,8 @@
 #define DEFAULT_TIMEOUT_S 20
 
 /* An event that was handed over in this command. */
+#define LOCK_WAIT_MS 3000
+
 struct waiting {
     uint64_t ticket;
     bool answered;
@@ -141,8 +143,8 @@ enum admin_exit admin_session_explain(struct admin_session *session, truc_error 
         return admin_fail(session->call, ADMIN_UNREACHABLE,
                           "%s: connected, but no answer in %lld s%s%s. What was handed over stays in the spool and is "
                           "sent again with the next command of this profile",
-                          doing, (long long)(session->timeout_ms / 1000), session->state_text[0] == '\0' ? "" : ": ",
-                          session->state_text);
+                          doing, (long long)(session->timeout_ms / 1000), session->state_error == TRUC_OK ? "" : ": ",
+                          session->state_error == TRUC_OK ? "" : session->state_text);
     }
     if (error == TRUC_E_FORKED) {
         return admin_fail(
@@ -161,6 +163,21 @@ static bool is_decided(void *context)
     return session->state == TRUC_CLIENT_OPEN || session->state_error == TRUC_E_REFUSED;
 }
 
+/* Two commands of one profile at the same time, a watching `status` beside a person's work: the second one waits a
+ * little for the first. A program that stays, such as an adapter, is told of instead. */
+static truc_error make_client(struct admin_session *session, const struct truc_client_callbacks *callbacks)
+{
+    const struct truc_client_config *config = truc_profile_config(session->profile);
+    const struct timespec pause = {0, 50L * 1000 * 1000};
+    truc_error error = truc_client_new(config, callbacks, &session->client);
+    for (int64_t waited_ms = 0; error == TRUC_E_LOCKED && waited_ms < LOCK_WAIT_MS && waited_ms < session->timeout_ms;
+         waited_ms += 50) {
+        (void)nanosleep(&pause, NULL); /* a signal only makes the next try sooner */
+        error = truc_client_new(config, callbacks, &session->client);
+    }
+    return error;
+}
+
 static enum admin_exit open_client(struct admin_session *session)
 {
     const struct truc_client_callbacks callbacks = {.context = session,
@@ -173,7 +190,7 @@ static enum admin_exit open_client(struct admin_session *session)
     if (session->hooks.receive_events != 0) {
         config->receive_events = session->hooks.receive_events;
     }
-    truc_error error = truc_client_new(config, &callbacks, &session->client);
+    truc_error error = make_client(session, &callbacks);
     if (error == TRUC_E_LOCKED) {
         return admin_fail(session->call, ADMIN_NO,
                           "another program uses this profile's spool %s now; wait for it, or use another profile",
@@ -300,8 +317,9 @@ enum admin_exit admin_session_query(struct admin_session *session, const char *w
     if (error != TRUC_OK) {
         exit_code = admin_session_explain(session, error, what);
     } else if (query.reason != TRUC_ACCEPTED) {
-        exit_code = admin_fail(session->call, ADMIN_REFUSED, "the hub refused the query '%s': %s %s: %s", what,
-                               truc_reason_name(query.reason), query.text, truc_reason_advice(query.reason));
+        exit_code = admin_fail(session->call, ADMIN_REFUSED, "the hub refused the query '%s': %s: %s", what,
+                               truc_reason_name(query.reason),
+                               query.text[0] != '\0' ? query.text : truc_reason_advice(query.reason));
     } else if (query.broken) {
         exit_code = admin_fail(session->call, ADMIN_NO, "the hub's answer to '%s' is not an array of rows", what);
     }
@@ -389,19 +407,46 @@ enum admin_exit admin_session_submit(struct admin_session *session, struct truc_
     return ADMIN_OK;
 }
 
+/* What an act that is not possible as things stand most likely ran into, and where to look. */
+static const char *impossible(const char *command)
+{
+    static const struct {
+        const char *command, *advice;
+    } known[] = {
+        {"agency add", "An agency with this code, or one of these keys, is enrolled already: truc agency list"},
+        {"agency suspend", "It is not enrolled, suspended already, or the last administrator: truc agency list"},
+        {"agency resume", "It is not enrolled, or not suspended: truc agency list"},
+        {"agency quota", "It is not enrolled: truc agency list"},
+        {"key add", "The agency is not enrolled, or this key is enrolled already: truc key list"},
+        {"key revoke", "The agency has no such key, it is revoked already, or it is the last administrator's: "
+                       "truc key list"},
+        {"grant add", "A grant of this name was given before (names are not used twice), or one of the two parties is "
+                      "not enrolled: truc grant list, truc agency list"},
+        {"grant revoke", "There is no grant of this name, or it is withdrawn already: truc grant list"},
+        {"subscription add", "The agency is not enrolled, or subscribed to this already: truc subscription list"},
+        {"subscription remove", "There is no such subscription: truc subscription list"},
+        {"deadletter requeue", "Not all of these numbers are dead letters of this agency: truc deadletter list"},
+        {"deadletter drop", "Not all of these numbers are dead letters of this agency: truc deadletter list"},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(known[i].command, command) == 0) {
+            return known[i].advice;
+        }
+    }
+    return "The act is not possible as things stand: what it would make is there already, or what it would change is "
+           "not there or is so already";
+}
+
 /* The reason's own advice, or what it means for an act of governance. */
-static const char *advice(const struct waiting *waiting)
+static const char *advice(const struct admin_session *session, const struct waiting *waiting)
 {
     if (strcmp(waiting->type, TRUC_TYPE_GOVERNANCE) == 0) {
         switch (waiting->receipt.reason) {
         case TRUC_ILLEGAL_TRANSITION:
-            return "The act is not possible as things stand: what it would make is there already, what it would change "
-                   "is "
-                   "not there or is so already, or it would lock the last administrator out";
+            return impossible(session->call->command->name);
         case TRUC_NOT_GRANTED:
             return "Only administrators may do this; and a replay needs, for each of its events, a grant from the "
-                   "event's "
-                   "sender to the recipient";
+                   "event's sender to the recipient";
         default: /* the others mean the same for every event */
             break;
         }
@@ -409,7 +454,7 @@ static const char *advice(const struct waiting *waiting)
     return truc_reason_advice(waiting->receipt.reason);
 }
 
-static json_t *receipt_row(const struct waiting *waiting)
+static json_t *receipt_row(const struct admin_session *session, const struct waiting *waiting)
 {
     const struct truc_receipt *receipt = &waiting->receipt;
     bool refused = receipt->reason != TRUC_ACCEPTED;
@@ -423,7 +468,7 @@ static json_t *receipt_row(const struct waiting *waiting)
                             (int)receipt->logged);
     admin_must(row != NULL);
     if (refused) {
-        admin_must(json_object_set_new(row, "advice", json_string(advice(waiting))) == 0);
+        admin_must(json_object_set_new(row, "advice", json_string(advice(session, waiting))) == 0);
     }
     return row;
 }
@@ -449,7 +494,7 @@ enum admin_exit admin_session_settle(struct admin_session *session, json_t **row
         if (!waiting->answered) {
             continue;
         }
-        admin_must(json_array_append_new(*rows, receipt_row(waiting)) == 0);
+        admin_must(json_array_append_new(*rows, receipt_row(session, waiting)) == 0);
         if (waiting->receipt.reason != TRUC_ACCEPTED) {
             exit_code = ADMIN_REFUSED;
             if (refused++ < 10) {
@@ -458,7 +503,7 @@ enum admin_exit admin_session_settle(struct admin_session *session, json_t **row
                     waiting->text[0] != '\0' && strcmp(waiting->text, truc_reason_advice(waiting->receipt.reason)) != 0;
                 admin_fail(session->call, ADMIN_REFUSED, "%s %s was refused: %s%s%s. %s", waiting->type, waiting->id,
                            truc_reason_name(waiting->receipt.reason), own ? ": " : "", own ? waiting->text : "",
-                           advice(waiting));
+                           advice(session, waiting));
             }
         }
     }

@@ -97,7 +97,8 @@ void verify_compare_state(struct replay *replay)
     }
     replay->state_compared = true;
     truc_error error = hub_core_dump(replay->core, digest_pair, &digest);
-    if (error != TRUC_OK || memcmp(&digest, &replay->state_digest, sizeof(digest)) != 0) {
+    replay->state_equal = error == TRUC_OK && memcmp(&digest, &replay->state_digest, sizeof(digest)) == 0;
+    if (!replay->state_equal) {
         verify_find(
             &replay->report, &VERIFY_ROW(hub_core_applied(replay->core) - 1),
             "the state on disk after this row is not what the journal gives (%s); stop the hub, remove state.mdb, "

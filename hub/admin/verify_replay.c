@@ -422,15 +422,15 @@ static void send_summary(struct replay *replay)
         hub_core_root(replay->core, &root);
         truc_hex(truc_bytes(root.bytes, sizeof(root.bytes)), hex);
     }
-    json_t *row =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b}", "kind", "summary", "origin",
-                  replay->core == NULL ? "" : hub_core_origin(replay->core), "findings",
-                  (json_int_t)replay->report.findings, "rows", (json_int_t)replay->pipeline.total, "leaves",
-                  (json_int_t)(replay->core == NULL ? 0 : hub_core_tree_size(replay->core)), "events",
-                  (json_int_t)atomic_load(&replay->progress->events), "bytes", (json_int_t)replay->bytes, "signatures",
-                  (json_int_t)replay->signatures, "erased", (json_int_t)replay->erased, "checkpoints",
-                  (json_int_t)replay->checkpoints, "other_inputs", (json_int_t)replay->other_inputs, "root", hex,
-                  "decisions_replayed", (int)whole, "state_compared", (int)replay->state_compared);
+    json_t *row = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b}", "kind",
+                            "summary", "origin", replay->core == NULL ? "" : hub_core_origin(replay->core), "findings",
+                            (json_int_t)replay->report.findings, "rows", (json_int_t)replay->pipeline.total, "leaves",
+                            (json_int_t)(replay->core == NULL ? 0 : hub_core_tree_size(replay->core)), "events",
+                            (json_int_t)atomic_load(&replay->progress->events), "bytes", (json_int_t)replay->bytes,
+                            "signatures", (json_int_t)replay->signatures, "erased", (json_int_t)replay->erased,
+                            "checkpoints", (json_int_t)replay->checkpoints, "other_inputs",
+                            (json_int_t)replay->other_inputs, "root", hex, "decisions_replayed", (int)whole,
+                            "state_compared", (int)replay->state_compared, "state_equal", (int)replay->state_equal);
     admin_must(row != NULL);
     (void)admin_json_line(replay->report.out, row);
     json_decref(row);

@@ -42,7 +42,7 @@ struct replay {
     struct truc_hash state_digest;
     struct truc_note_verifier note_key;
     struct truc_buffer state_note;
-    bool replaying, state_compared, has_note_key;
+    bool replaying, state_compared, state_equal, has_note_key;
     uint64_t signatures, erased, checkpoints, seals, other_inputs, bytes;
 };
 

@@ -2,6 +2,7 @@
 #include "hub/net/socket_internal.h"
 #include "hub/net/tcp.h"
 
+#define SPEECHLESS_MS 30000 /* a connection that never says anything is nobody's */
 #define MONITOR_ENDPOINT "inproc://hub.monitor"
 
 /* A descriptor can be closed and reused by the I/O thread at any moment: only the same remote address is the same peer.
@@ -35,6 +36,8 @@ static void on_accepted(struct hub_socket *socket, int fd)
     }
     connection->whole_at = 0;
     connection->whole_since = false;
+    connection->met = false;
+    connection->since_ms = uv_now(socket->loop);
     connection->remote_size = sizeof connection->remote;
     if (getpeername(fd, (struct sockaddr *)&connection->remote, &connection->remote_size) != 0)
         connection->remote_size = 0;
@@ -109,6 +112,10 @@ void hub_monitor_watch(struct hub_socket *socket)
 
     HASH_ITER(hh, socket->connections, connection, next)
     {
+        if (!connection->met && uv_now(socket->loop) - connection->since_ms > SPEECHLESS_MS) {
+            hub_connection_shutdown(socket, connection->fd);
+            continue;
+        }
         uint64_t received = hub_tcp_received(connection->fd);
         if (connection->whole_since) {
             connection->whole_since = false;

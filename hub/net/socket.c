@@ -85,7 +85,7 @@ static void take(struct hub_socket *socket, const zmq_msg_t *id, zmq_msg_t *part
         return;
     HASH_FIND_INT(socket->connections, &peer->fd, connection);
     if (connection)
-        connection->whole_since = true;
+        connection->whole_since = connection->met = true;
     if (peer->state == PEER_LIVE)
         socket->events.on_message(socket->events.context, number, peer->key, parts, count);
 }

@@ -14,6 +14,8 @@ struct connection {
     struct sockaddr_storage remote; /* guards shutdown() against a descriptor that was reused meanwhile */
     socklen_t remote_size;
     uint64_t whole_at; /* bytes the kernel had received at the watch after the last whole message */
+    bool met;          /* a message of it came out */
+    uint64_t since_ms; /* accepted at */
     bool whole_since;  /* a whole message came out since the last watch */
     UT_hash_handle hh;
 };

@@ -33,6 +33,21 @@ static const struct truc_config_field fields[] = {
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
+/* libzmq takes the digits that it likes: 99999 would listen on another port, 22x on port 22. */
+static bool is_listen_address(const char *listen)
+{
+    if (strncmp(listen, "tcp://", 6) != 0) {
+        return false;
+    }
+    const char *colon = strrchr(listen + 6, ':');
+    if (colon == NULL || colon == listen + 6) {
+        return false;
+    }
+    const char *port = colon + 1;
+    size_t digits = strspn(port, "0123456789");
+    return digits > 0 && digits <= 5 && port[digits] == '\0' && strtoul(port, NULL, 10) <= 65535;
+}
+
 truc_error hub_settings_read(const char *name, struct truc_bytes text, struct hub_settings *out,
                              struct truc_buffer *why)
 {
@@ -50,8 +65,9 @@ truc_error hub_settings_read(const char *name, struct truc_bytes text, struct hu
         error = truc_buffer_printf(why, "%s: log_level: should be error, warn, info or debug\n", name);
         error = error == TRUC_OK ? TRUC_E_CONFIG : error;
     }
-    if (strncmp(settings.listen, "tcp://", 6) != 0 || strchr(settings.listen + 6, ':') == NULL) {
-        error = truc_buffer_printf(why, "%s: listen: should be tcp://ADDRESS:PORT\n", name);
+    if (!is_listen_address(settings.listen)) {
+        error =
+            truc_buffer_printf(why, "%s: listen: should be tcp://ADDRESS:PORT, with a port from 0 to 65535\n", name);
         error = error == TRUC_OK ? TRUC_E_CONFIG : error;
     }
     if (error != TRUC_OK) {
@@ -161,10 +177,14 @@ truc_error hub_home_open(const char *path, struct hub_home *out, struct truc_buf
             goto out;
         }
     }
-    check_private(path, why, &worst);
-    if (worst == TRUC_E_IO) {
-        goto out; /* no such folder: the rest would say the same */
+    if (access(files[0], F_OK) != 0) {
+        /* A folder that is something else: asking to take others' rights to it away, /tmp say, would do harm. */
+        int reason = errno;
+        complain(why, &worst, TRUC_E_IO, files[0], strerror(reason));
+        complain(why, &worst, TRUC_E_IO, path, "is not a hub's home; `truc init` makes one");
+        goto out; /* the rest would say the same */
     }
+    check_private(path, why, &worst);
     check_private(files[1], why, &worst);
     check_private(files[2], why, &worst);
     if (worst != TRUC_E_IO) {

@@ -146,6 +146,41 @@ static void every_wrong_setting_is_said(void **state)
     assert_non_null(strstr((const char *)world->why.data, "log_level"));
 }
 
+/* libzmq would listen on another port than the one that was written, and say nothing. */
+static void a_port_that_is_none_is_refused(void **state)
+{
+    static const char *const wrong[] = {"tcp://127.0.0.1:99999", "tcp://127.0.0.1:22x",
+                                        "tcp://127.0.0.1:", "tcp://127.0.0.1:-1", "tcp://:5590"};
+    static const char *const right[] = {"tcp://127.0.0.1:65535", "tcp://*:0", "tcp://[::1]:5590"};
+    struct world *world = *state;
+    struct hub_settings settings;
+    char text[80];
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        (void)snprintf(text, sizeof text, "listen: '%s'\n", wrong[i]);
+        truc_buffer_clear(&world->why);
+        assert_int_equal(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why), TRUC_E_CONFIG);
+        assert_ok(truc_buffer_append(&world->why, "", 1));
+        assert_non_null(strstr((const char *)world->why.data, "listen"));
+    }
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+        (void)snprintf(text, sizeof text, "listen: '%s'\n", right[i]);
+        assert_ok(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why));
+        hub_settings_close(&settings);
+    }
+}
+
+/* `--home /tmp` by mistake: whoever follows advice about the rights of that folder does harm. */
+static void a_folder_that_is_no_home_is_called_so(void **state)
+{
+    struct world *world = *state;
+    struct hub_home home;
+    assert_int_equal(mkdir(world->home, 0755), 0);
+    assert_int_equal(hub_home_open(world->home, &home, &world->why), TRUC_E_IO);
+    assert_ok(truc_buffer_append(&world->why, "", 1));
+    assert_non_null(strstr((const char *)world->why.data, "is not a hub's home"));
+    assert_null(strstr((const char *)world->why.data, "chmod"));
+}
+
 /* ---- genesis
  * ---------------------------------------------------------------------------------------------------------- */
 
@@ -265,6 +300,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_home_that_cannot_be_made_leaves_nothing_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_home_that_others_can_read_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_wrong_setting_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_port_that_is_none_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_folder_that_is_no_home_is_called_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_row_is_a_genesis_that_the_core_accepts, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -358,6 +358,14 @@ static void test_a_profile_is_read(void **state)
     assert_non_null(strstr(said, "hub.public:0: cannot be read"));
     assert_non_null(strstr(said, "sign.pem:0: cannot be read"));
     truc_buffer_close(&why);
+
+    /* A wrong folder is one mistake, said once. */
+    remove_file("profile.yaml");
+    assert_int_equal(truc_profile_load(folder, &profile, &why), TRUC_E_CONFIG);
+    assert_null(profile);
+    assert_non_null(strstr((const char *)why.data, "is not a profile folder"));
+    assert_null(strstr((const char *)why.data, "cannot be read"));
+    truc_buffer_close(&why);
 }
 
 int main(void)
