@@ -44,6 +44,7 @@ void hub_commit_free(struct hub_commit **commit_in)
     free(commit->items);
     free(commit->submissions);
     free(commit->acks);
+    free(commit->holds);
     free(commit->settles);
     free(commit->blocks);
     free(commit);
@@ -125,6 +126,17 @@ void hub_storage_rejected(struct hub *hub)
     hub->rejected_until_ms = uv_now(&hub->loop) + REJECTED_MS;
 }
 
+/* Its recalls are decided, or refused. */
+static truc_error end_holds(struct hub *hub, struct hub_commit *commit)
+{
+    truc_error error = TRUC_OK;
+
+    for (size_t i = 0; !error && i < commit->hold_count; i++)
+        error = hub_dispatch_unhold(hub->dispatch, commit->holds[i].agency, commit->holds[i].sequence);
+    commit->hold_count = 0;
+    return error;
+}
+
 /* ---- rejected: storage full
  * --------------------------------------------------------------------------------------------- */
 
@@ -192,6 +204,9 @@ static void on_rejected(struct hub *hub, struct hub_commit *commit)
     struct hub_commit *both[] = {commit, hub->building};
     for (size_t i = 0; i < 2; i++) {
         refuse_seals(hub, both[i]);
+        truc_error error = end_holds(hub, both[i]);
+        if (error)
+            hub_fatal(hub, "giving a recalled event free", error);
         drop_forks(hub, both[i]);
         take_out_what_was_dropped(both[i]);
     }
@@ -302,6 +317,8 @@ static void on_persisted(struct hub *hub, struct hub_commit *commit)
 
     if (!error)
         error = hub_apply_effects(hub);
+    if (!error)
+        error = end_holds(hub, commit);
     if (!error && hub_core_tree_size(hub->core) != size_before)
         error = hub_sign_checkpoint(hub);
     if (error) {

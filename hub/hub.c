@@ -402,6 +402,16 @@ static truc_error open_socket(struct hub *hub, struct truc_buffer *why)
     return TRUC_OK;
 }
 
+/* libuv makes its pool at the first use, of this size. */
+static void set_workers(int64_t workers)
+{
+    char text[24];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    snprintf(text, sizeof text, "%lld", (long long)(workers > 0 ? workers : cores > 0 ? cores : 1));
+    setenv("UV_THREADPOOL_SIZE", text, 1);
+}
+
 truc_error hub_open(struct hub *hub, const char *home, struct truc_buffer *why)
 {
     truc_error error;
@@ -420,6 +430,7 @@ truc_error hub_open(struct hub *hub, const char *home, struct truc_buffer *why)
     enum truc_log_level level;
     if (truc_log_level_parse(hub->home.settings.log_level, &level) == TRUC_OK)
         truc_log_set_level(level);
+    set_workers(hub->home.settings.workers);
     char *data = hub_home_file(home, "data");
     if (!data)
         return TRUC_E_NOMEM;

@@ -109,7 +109,10 @@ struct hub_session {
     int64_t since_us;
     size_t in_flight;                     /* bytes of submissions not yet answered */
     size_t proofs;                        /* asked for and not yet answered */
+    size_t answer_bytes;                  /* of answers since all of them were last known to be taken */
+    uint64_t answer_mark;                 /* bytes sent when the last of them was */
     unsigned subscribing;                 /* SUBSCRIBEs not yet settled */
+    uint64_t subscribed_ms;               /* the last one that was journaled */
     uint64_t receiving_since_ms;          /* first piece of the body that is being received */
     struct hub_submission *first, **last; /* not yet admitted, in order of arrival */
     struct hub_submission *receiving;
@@ -139,6 +142,10 @@ struct hub_ack_group { /* acks of one agency within one commit become one input 
     size_t item;
 };
 
+struct hub_recall_hold { /* what a recall keeps from being handed out until it is decided */
+    uint64_t sequence;
+    uint32_t agency;
+};
 struct hub_commit {
     struct hub_batch batch;
     struct hub_row_item *items;
@@ -150,6 +157,8 @@ struct hub_commit {
     size_t settle_count, settle_capacity;
     void **blocks; /* heap that items borrow */
     size_t block_count, block_capacity;
+    struct hub_recall_hold *holds;
+    size_t hold_count, hold_capacity;
     size_t bytes; /* of bodies */
     size_t notes; /* items that are no reason to write a row: remembered checkpoints */
 };
@@ -293,7 +302,9 @@ bool hub_may_connect(void *hub, const uint8_t key[32]);
 void hub_on_message(void *hub, uint32_t peer, const uint8_t key[32], zmq_msg_t *parts, size_t part_count);
 void hub_on_gone(void *hub, uint32_t peer);
 void hub_on_flood(void *hub, uint32_t peer, uint64_t bytes);
-bool hub_session_is_slow(struct hub *hub, const struct hub_session *session);
+bool hub_session_is_slow(struct hub *hub, struct hub_session *session);
+/* An answer of so many bytes was sent. */
+void hub_session_answered(struct hub *hub, struct hub_session *session, size_t bytes);
 struct hub_session *hub_session_find(struct hub *hub, uint64_t id);
 /* Sends a frame; a session that cannot take it is ended. `body`, if not NULL, is consumed. */
 void hub_session_send(struct hub *hub, struct hub_session *session, enum truc_frame_kind kind, unsigned flags,

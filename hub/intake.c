@@ -8,6 +8,7 @@
 #define ACK_COUNT_MAX 65536
 #define NOTE_MAX 200
 #define SUBSCRIBING_MAX 16
+#define SUBSCRIBE_FULL_MS 1000
 
 /* ---- refusals
  * ----------------------------------------------------------------------------------------------------------- */
@@ -181,6 +182,21 @@ static truc_reason transient_condition(struct hub *hub, const struct hub_session
     return TRUC_ACCEPTED;
 }
 
+/* Nobody may get it until the recall is applied: then the fact below would no longer be true. */
+static truc_error hold_back(struct hub *hub, struct hub_commit *commit, uint32_t agency, uint64_t sequence)
+{
+    if (commit->hold_count == commit->hold_capacity) {
+        size_t capacity = commit->hold_capacity ? commit->hold_capacity * 2 : 16;
+        struct hub_recall_hold *more = realloc(commit->holds, capacity * sizeof *more);
+        if (!more)
+            return TRUC_E_NOMEM;
+        commit->holds = more;
+        commit->hold_capacity = capacity;
+    }
+    commit->holds[commit->hold_count++] = (struct hub_recall_hold){.sequence = sequence, .agency = agency};
+    return hub_dispatch_hold(hub->dispatch, agency, sequence);
+}
+
 /* Which recipients of a recalled event hold it at this moment: a fact of the input, since leases are not journaled. */
 static void note_recalls(struct hub *hub, struct hub_submission *submission)
 {
@@ -194,8 +210,15 @@ static void note_recalls(struct hub *hub, struct hub_submission *submission)
             continue;
         for (unsigned bit = 0; bit < 64 && truc_recipients_next(facts->recipients, &at, &code); bit++) {
             const struct hub_agency *agency = hub_core_agency(hub->core, code);
+            truc_error error = TRUC_OK;
             if (agency && hub_dispatch_in_flight(hub->dispatch, agency->number, sequence))
                 facts->recall_in_flight |= UINT64_C(1) << bit;
+            else if (agency)
+                error = hold_back(hub, hub->building, agency->number, sequence);
+            if (error) {
+                hub_fatal(hub, "holding a recalled event", error);
+                return;
+            }
         }
     }
 }
@@ -513,7 +536,10 @@ void hub_on_subscribe(struct hub *hub, struct hub_session *session, const Truc__
         settle_subscription_now(hub, session, subscribe->type);
         return;
     }
-    if (hub->storage_full || hub->state_full) {
+    /* The reserve is for the little that must go on: a subscription now and then, no stream of them. */
+    uint64_t now = uv_now(&hub->loop);
+    bool lately = session->subscribed_ms != 0 && now - session->subscribed_ms < SUBSCRIBE_FULL_MS;
+    if ((hub->storage_full || hub->state_full) && lately) {
         hub_session_end(hub, session, TRUC_STORAGE_FULL, "the hub has no room for a subscription: come again later");
         return;
     }
@@ -522,6 +548,7 @@ void hub_on_subscribe(struct hub *hub, struct hub_session *session, const Truc__
         return;
     }
     session->subscribing++;
+    session->subscribed_ms = now;
     char *copy = hub_commit_alloc(hub->building, type.size + source.size);
     struct hub_row_item *item = hub_commit_add(hub->building, NULL);
     if (!copy || !item || !settle_later(hub, session->id, 0, (struct hub_range){0, 0}, strdup(subscribe->type))) {

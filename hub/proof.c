@@ -147,6 +147,7 @@ static truc_error answer_yes(struct hub *hub, struct hub_session *session, struc
     if (job->erased)
         set_hash(&proof.event_hash, &job->leaves[job->index]);
     hub_session_send(hub, session, TRUC_FRAME_PROOF, 0, &proof.base, NULL);
+    hub_session_answered(hub, session, job->event.size + job->envelope.size + leaf->size);
     hub_checkpoint_sent(hub, session);
     return TRUC_OK;
 }

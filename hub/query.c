@@ -306,6 +306,7 @@ static void send_answer(struct hub *hub, struct hub_session *session, Truc__V1__
                          kind == TRUC_FRAME_ANSWER ? &answer->base : NULL, &piece);
         kind = TRUC_FRAME_DATA;
     } while (at < size);
+    hub_session_answered(hub, session, size);
 }
 
 static void refuse(struct hub *hub, struct hub_session *session, uint64_t request, truc_reason reason, const char *text)

@@ -252,10 +252,21 @@ static void on_ping(struct hub *hub, struct hub_session *session, const Truc__V1
     hub_session_send(hub, session, TRUC_FRAME_PONG, 0, &pong.base, NULL);
 }
 
-/* Whoever asks without taking the answers is told to wait, while that still fits. */
-bool hub_session_is_slow(struct hub *hub, const struct hub_session *session)
+/* Whoever asks without taking the answers is told to wait. Deliveries do not count: they have their credit. */
+bool hub_session_is_slow(struct hub *hub, struct hub_session *session)
 {
-    return hub_socket_unsent(hub->socket, session->peer) > UNSENT_ANSWERS;
+    uint64_t sent = hub_socket_sent(hub->socket, session->peer);
+
+    if (session->answer_bytes > UNSENT_ANSWERS &&
+        sent - hub_socket_unsent(hub->socket, session->peer) >= session->answer_mark)
+        session->answer_bytes = 0;
+    return session->answer_bytes > UNSENT_ANSWERS;
+}
+
+void hub_session_answered(struct hub *hub, struct hub_session *session, size_t bytes)
+{
+    session->answer_bytes += bytes;
+    session->answer_mark = hub_socket_sent(hub->socket, session->peer);
 }
 
 static void dispatch_open(struct hub *hub, struct hub_session *session, const struct truc_frame_head *head,

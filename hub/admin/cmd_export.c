@@ -53,7 +53,7 @@ static truc_error export_event(void *context, struct admin_log *log, const struc
     if (error == TRUC_OK) {
         size_t size = strlen(text) - 1; /* without its closing brace */
         bool ok = fwrite(text, 1, size, exporting->out) == size &&
-                  fwrite(members.data, 1, members.size, exporting->out) == members.size &&
+                  (members.size == 0 || fwrite(members.data, 1, members.size, exporting->out) == members.size) &&
                   fputs("}\n", exporting->out) != EOF;
         error = ok ? TRUC_OK : TRUC_E_IO;
     }

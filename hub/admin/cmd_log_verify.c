@@ -220,9 +220,15 @@ static enum admin_exit run_child(struct verifying *verifying, const struct verif
         find_crash(verifying, status);
     }
     print_result(verifying, options->home);
-    return json_array_size(verifying->findings) == 0 && WIFEXITED(status) && WEXITSTATUS(status) == ADMIN_OK
-               ? ADMIN_OK
-               : ADMIN_DAMAGED;
+    size_t found = json_array_size(verifying->findings);
+    if (found == 0 && WIFEXITED(status) && WEXITSTATUS(status) == ADMIN_OK) {
+        return ADMIN_OK;
+    }
+    (void)fflush(stdout); /* in this order where both are one terminal */
+    return admin_fail(verifying->call, ADMIN_DAMAGED,
+                      "%zu finding%s, told on the standard output. Keep a copy of the home as it is before anything is "
+                      "repaired",
+                      found, found == 1 ? "" : "s");
 }
 
 static enum admin_exit read_note_file(const struct admin_call *call, struct truc_buffer *note)

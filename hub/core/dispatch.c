@@ -58,6 +58,7 @@ void hub_dispatch_free(struct hub_dispatch **dispatch)
         free(session);
     }
     HASH_CLEAR(hh, gone->frames);
+    dispatch_holds_close(gone);
     for (size_t i = 0; i < gone->inbox_count; i++) {
         struct dispatch_inbox *inbox = gone->inboxes[i];
         if (inbox != NULL) {

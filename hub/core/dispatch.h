@@ -83,6 +83,13 @@ int64_t hub_dispatch_next_us(struct hub_dispatch *dispatch);
 
 /* For recalls: is the event of that sequence leased (or was it, in this run) in the agency's inbox? */
 bool hub_dispatch_in_flight(const struct hub_dispatch *dispatch, uint32_t agency, uint64_t sequence);
+/* A recall of that event was admitted and is not applied yet: from now on it is not leased in that inbox, whether it is
+ * in memory or still to come, and the later ones of its subject wait behind it. What is leased already stays so: ask
+ * hub_dispatch_in_flight first. Holds are counted; each must be ended by one unhold, after the effects of the recall's
+ * row, whatever it decided, or when its seal is refused. Errors: TRUC_E_NOMEM. */
+TRUC_MUST_USE truc_error hub_dispatch_hold(struct hub_dispatch *dispatch, uint32_t agency, uint64_t sequence);
+/* Nothing happens where nothing is held. Errors: TRUC_E_NOMEM. */
+TRUC_MUST_USE truc_error hub_dispatch_unhold(struct hub_dispatch *dispatch, uint32_t agency, uint64_t sequence);
 /* Entries held in memory, for bounds and status. */
 size_t hub_dispatch_entries(const struct hub_dispatch *dispatch);
 

@@ -136,6 +136,18 @@ struct dispatch_inbox {
     bool active, load, behind;
 };
 
+/* A recall of that event is under way: until it is decided, none may be handed out. The entries themselves know nothing
+ * of it, as most of them are not in memory. */
+struct dispatch_hold {
+    struct dispatch_hold_key {
+        uint64_t sequence, agency;
+    } key;
+    size_t count;    /* recalls under way */
+    uint64_t number; /* the one that came up meanwhile and was turned away; 0: none */
+    bool unhashed;
+    UT_hash_handle hh;
+};
+
 struct dispatch_queue {
     struct dispatch_inbox *first, *last;
 };
@@ -155,6 +167,7 @@ struct hub_dispatch {
     struct dispatch_queue active, load;
     struct dispatch_session *sessions;
     struct dispatch_frame *frames; /* by lease */
+    struct dispatch_hold *holds;
     struct dispatch_frame *oldest, *newest;
     struct dispatch_pool entry_pool, subject_pool, frame_pool;
 };
@@ -173,7 +186,8 @@ struct dispatch_inbox *dispatch_inbox_find(const struct hub_dispatch *dispatch, 
 struct dispatch_entry *dispatch_entry_find(const struct dispatch_inbox *inbox, uint64_t number);
 bool dispatch_entry_expired(const struct hub_dispatch *dispatch, const struct dispatch_entry *entry);
 /* May it be leased now (to the holder of its subject, if that has one)? */
-bool dispatch_entry_ready(const struct hub_dispatch *dispatch, const struct dispatch_entry *entry);
+bool dispatch_entry_ready(const struct hub_dispatch *dispatch, const struct dispatch_inbox *inbox,
+                          const struct dispatch_entry *entry);
 void dispatch_mark_active(struct hub_dispatch *dispatch, struct dispatch_inbox *inbox);
 
 /* Takes a posting into memory that is not there: PENDING, or DEAD and holding its subject; others are passed over. */
@@ -199,6 +213,13 @@ bool dispatch_comes_before(const struct hub_dispatch *dispatch, struct dispatch_
                            uint64_t number);
 /* Does the posting, DEAD, hold its subject back now? */
 bool dispatch_holds(const struct hub_dispatch *dispatch, const struct hub_posting *posting);
+
+/* ---- holds: dispatch_hold.c ------------------------------------------------------------------------------------ */
+
+/* Does a hold keep back the entry, which could be leased but for that? If so, it comes up again when the hold ends. */
+bool dispatch_hold_stops(const struct hub_dispatch *dispatch, const struct dispatch_inbox *inbox,
+                         const struct dispatch_entry *entry);
+void dispatch_holds_close(struct hub_dispatch *dispatch);
 
 /* ---- frames: dispatch_lease.c ---------------------------------------------------------------------------------- */
 

@@ -98,7 +98,7 @@ struct dispatch_entry *dispatch_peek(struct hub_dispatch *dispatch, struct dispa
             return NULL;
         }
         struct dispatch_entry *entry = dispatch_entry_find(inbox, heap->items[0].number);
-        if (entry == NULL || !dispatch_entry_ready(dispatch, entry)) {
+        if (entry == NULL || !dispatch_entry_ready(dispatch, inbox, entry)) {
             dispatch_heap_pop(heap);
             continue;
         }
@@ -320,7 +320,7 @@ truc_error hub_dispatch_close(struct hub_dispatch *dispatch, uint64_t session_nu
     truc_error err = TRUC_OK;
     for (size_t i = 0; i < session->ready.count && err == TRUC_OK; i++) {
         struct dispatch_entry *entry = dispatch_entry_find(inbox, session->ready.items[i].number);
-        if (entry != NULL && dispatch_entry_ready(dispatch, entry)) {
+        if (entry != NULL && dispatch_entry_ready(dispatch, inbox, entry)) {
             err = dispatch_push_ready(dispatch, inbox, entry->posting.number);
         }
     }

@@ -6,7 +6,7 @@
 #define ROUTING_ID_SIZE 5
 #define DRAIN_MAX 512  /* messages in one turn: timers and other work get their turn too */
 #define RECEIVE_HWM 64 /* whole messages that wait in libzmq for one peer */
-#define SEND_HWM 8192  /* outstanding credit stays below */
+#define SEND_HWM 8192  /* whole messages for one peer; bytes are bounded by credit and the watchdog */
 #define WATCH_MS 100
 
 static void read_number(const uint8_t id[ROUTING_ID_SIZE], uint32_t *out)
@@ -241,6 +241,14 @@ uint64_t hub_peer_unsent(const struct peer *peer)
     uint64_t acknowledged = hub_tcp_acknowledged(peer->fd);
 
     return peer->sent > acknowledged ? peer->sent - acknowledged : 0;
+}
+
+uint64_t hub_socket_sent(const struct hub_socket *socket, uint32_t number)
+{
+    struct peer *peer;
+
+    HASH_FIND(hh, socket->peers, &number, sizeof number, peer);
+    return peer ? peer->sent : 0;
 }
 
 uint64_t hub_socket_unsent(const struct hub_socket *socket, uint32_t number)

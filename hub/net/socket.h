@@ -56,6 +56,8 @@ TRUC_MUST_USE truc_error hub_socket_send(struct hub_socket *socket, uint32_t pee
 /* Bytes that were sent to the peer and that it has not acknowledged yet: in libzmq's queue and in the kernel's.
  * High-water marks count messages; this counts what they weigh. 0 for an unknown peer. */
 uint64_t hub_socket_unsent(const struct hub_socket *socket, uint32_t peer);
+/* Bytes given to it so far. */
+uint64_t hub_socket_sent(const struct hub_socket *socket, uint32_t peer);
 /* Takes the connection after `linger_ms`, so that a last message can leave. Messages of the peer are thrown away from
  * now on; on_gone comes in time. */
 void hub_socket_drop(struct hub_socket *socket, uint32_t peer, unsigned linger_ms);

@@ -16,7 +16,7 @@
         key, kind, offsetof(struct hub_settings, name), __VA_ARGS__                                                    \
     }
 
-/* hub/STORAGE.md, "The home directory", and deploy's sample configuration describe these. */
+/* hub/STORAGE.md, "The home directory", and deploy/sample/hub.yaml describe these. */
 static const struct truc_config_field fields[] = {
     FIELD(listen, "listen", TRUC_CONFIG_STRING, true, 0, 0, NULL),
     FIELD(log_level, "log_level", TRUC_CONFIG_STRING, false, 0, 0, "info"),

@@ -3,7 +3,9 @@
 
 #include "hub/store/environment.h"
 
+#include <endian.h>
 #include <pthread.h>
+#include <xxhash.h>
 
 #define NAME "state.mdb"
 #define NOTE_NAME_MAX 64
@@ -172,6 +174,42 @@ uint64_t hub_state_used_bytes(const struct hub_state *state)
  * -------------------------------------------------------------------------------------------------------------------
  */
 
+/* LMDB has no checksums, and a damaged value must not decide anything: each value carries one, over its key too. It is
+ * against damage, not against an enemy (who could make the whole state again): so a quick one will do. */
+#define CHECK_SIZE 8u
+
+static uint64_t check_of(struct truc_bytes key, const void *value, size_t size)
+{
+    return XXH3_64bits_withSeed(value, size, XXH3_64bits(key.data, key.size));
+}
+
+static truc_error checked(MDB_val key, MDB_val stored, struct truc_bytes *value)
+{
+    uint64_t check;
+    if (stored.mv_size < CHECK_SIZE) {
+        return TRUC_E_CORRUPT;
+    }
+    size_t size = stored.mv_size - CHECK_SIZE;
+    memcpy(&check, (const uint8_t *)stored.mv_data + size, CHECK_SIZE);
+    if (check != htole64(check_of(truc_bytes(key.mv_data, key.mv_size), stored.mv_data, size))) {
+        return TRUC_E_CORRUPT;
+    }
+    *value = truc_bytes(stored.mv_data, size);
+    return TRUC_OK;
+}
+
+static int put_checked(MDB_txn *txn, MDB_dbi map, struct truc_bytes key, struct truc_bytes value)
+{
+    MDB_val at = {key.size, (void *)(uintptr_t)key.data}, to = {value.size + CHECK_SIZE, NULL};
+    uint64_t check = htole64(check_of(key, value.data, value.size));
+    int code = mdb_put(txn, map, &at, &to, MDB_RESERVE);
+    if (code == 0) {
+        memcpy(to.mv_data, value.data, value.size);
+        memcpy((uint8_t *)to.mv_data + value.size, &check, CHECK_SIZE);
+    }
+    return code;
+}
+
 static MDB_val val_of(struct truc_bytes bytes)
 {
     return (MDB_val){bytes.size, (void *)(uintptr_t)bytes.data};
@@ -185,10 +223,7 @@ static truc_error port_get(void *context, struct truc_bytes key, struct truc_byt
         return TRUC_E_IO;
     }
     int code = mdb_get(state->snapshot, state->map, &wanted, &found);
-    if (code == 0) {
-        *value = truc_bytes(found.mv_data, found.mv_size);
-    }
-    return hub_environment_error(code);
+    return code == 0 ? checked(wanted, found, value) : hub_environment_error(code);
 }
 
 static truc_error port_scan(void *context, struct truc_bytes prefix,
@@ -210,7 +245,11 @@ static truc_error port_scan(void *context, struct truc_bytes prefix,
     code = mdb_cursor_get(cursor, &key, &value, prefix.size == 0 ? MDB_FIRST : MDB_SET_RANGE);
     while (code == 0 && error == TRUC_OK && key.mv_size >= prefix.size &&
            (prefix.size == 0 || memcmp(key.mv_data, prefix.data, prefix.size) == 0)) {
-        error = each(each_context, truc_bytes(key.mv_data, key.mv_size), truc_bytes(value.mv_data, value.mv_size));
+        struct truc_bytes whole;
+        error = checked(key, value, &whole);
+        if (error == TRUC_OK) {
+            error = each(each_context, truc_bytes(key.mv_data, key.mv_size), whole);
+        }
         if (error == TRUC_OK) {
             code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         }
@@ -251,8 +290,8 @@ static int put_dirty(struct hub_state *state, MDB_txn *txn, const struct hub_dir
     for (size_t i = 0; i < count; i++) {
         struct truc_bytes key, value;
         hub_dirty_at(dirty, i, &key, &value);
-        MDB_val at = val_of(key), to = val_of(value);
-        int code = value.data == NULL ? mdb_del(txn, state->map, &at, NULL) : mdb_put(txn, state->map, &at, &to, 0);
+        MDB_val at = val_of(key);
+        int code = value.data == NULL ? mdb_del(txn, state->map, &at, NULL) : put_checked(txn, state->map, key, value);
         if (code != 0 && !(value.data == NULL && code == MDB_NOTFOUND)) {
             return code;
         }

@@ -386,6 +386,32 @@ class RecallAndReplay(Delivery):
         b.ack(d)
         self.assertCodes(self.recall(a, "1", b.agency.code), Reason.ILLEGAL_TRANSITION)
 
+    def test_credit_right_behind_a_recall_gets_nothing_that_was_recalled(self):
+        a, b = self.pair()
+        recalled = 0
+        for i in range(50):
+            self.send(a, b, f"{i}")
+            data = truc.Recall(source=a.agency.source, id=f"{i}", recipients=[b.agency.code]).SerializeToString()
+            sealed = a.chain.seal([a.event(f"recall-{i}", "truc.recall.v1", data=data)])
+            a.send_seal(sealed)
+            for _ in range(i % 10):  # the credit comes at any moment: before, while and after the recall is journaled
+                b.ping()
+            b.credit(1)
+            code = a.result(sealed).codes[0]
+            self.assertIn(code, (0, Reason.ILLEGAL_TRANSITION))
+            recalled += code == 0
+            if code:
+                d = b.receive_one()
+                self.assertEqual(d.id, f"{i}")
+                b.ack(d)
+            else:
+                self.assertEqual(b.quiet(1), [])
+                self.send(a, b, f"after-{i}")  # uses up the credit: each try begins with none
+                d = b.receive_one()
+                self.assertEqual(d.id, f"after-{i}")
+                b.ack(d)
+        self.assertGreater(recalled, 0)
+
     def test_one_of_two_recipients_is_enough(self):
         a, b = self.pair()
         c = self.agency()

@@ -450,6 +450,77 @@ static void a_damaged_state_says_that_it_can_be_deleted(void **state)
     free(path);
 }
 
+static truc_error count_each(void *context, struct truc_bytes key, struct truc_bytes value)
+{
+    (void)key, (void)value;
+    ++*(size_t *)context;
+    return TRUC_OK;
+}
+
+/* One byte of the value that stands `at`-th in the map is changed behind the store's back. -> false: there is none */
+static bool flip_value(const char *path, size_t at)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi map;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
+    assert_int_equal(mdb_env_set_mapsize(env, QUOTA), 0);
+    assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "map", 0, &map), 0);
+    assert_int_equal(mdb_cursor_open(txn, map, &cursor), 0);
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    for (size_t i = 0; code == 0 && i < at; i++) {
+        code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    if (code == 0) {
+        uint8_t *changed = malloc(value.mv_size);
+        assert_non_null(changed);
+        memcpy(changed, value.mv_data, value.mv_size);
+        changed[at * 31 % value.mv_size] ^= 0x20;
+        MDB_val to = {value.mv_size, changed};
+        assert_int_equal(mdb_cursor_put(cursor, &key, &to, MDB_CURRENT), 0);
+        free(changed);
+    }
+    mdb_cursor_close(cursor);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    return code == 0;
+}
+
+static void a_changed_byte_in_any_value_is_never_used(void **state)
+{
+    struct world *world = *state;
+    char *path = path_in(world->folder, "state.mdb"), why[256];
+    size_t values = 0, flipped = 0;
+    do {
+        struct hub_state *store = open_state(world, QUOTA);
+        struct hub_core *core = open_core(store);
+        apply(world, core, ROWS);
+        flush(store, core);
+        hub_core_free(&core);
+        values = 0;
+        struct hub_port port = hub_state_port(store);
+        assert_int_equal(port.scan(port.context, truc_bytes(NULL, 0), count_each, &values), TRUC_OK);
+        hub_state_close(&store);
+        if (!flip_value(path, flipped)) {
+            break;
+        }
+        assert_int_equal(hub_state_open(world->folder, QUOTA, false, false, &store, why), TRUC_OK);
+        port = hub_state_port(store);
+        size_t seen = 0;
+        assert_int_equal(port.scan(port.context, truc_bytes(NULL, 0), count_each, &seen), TRUC_E_CORRUPT);
+        assert_int_equal(seen, flipped);
+        hub_state_close(&store);
+        assert_int_equal(unlink(path), 0);
+    } while (++flipped < 200);
+    assert_true(flipped > 10 && flipped <= values);
+    free(path);
+}
+
 /* LMDB does not write pages that a transaction took and gave back: the file may end before its last page. -> whether */
 static bool fill_and_empty(const char *path, uint32_t round)
 {
@@ -515,6 +586,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(notes_travel_with_the_next_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_state_changes_nothing_and_goes_on_with_more_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_state_says_that_it_can_be_deleted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_changed_byte_in_any_value_is_never_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_end_that_was_never_written_is_no_damage, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -412,7 +412,11 @@ static int run_dump(char **arguments)
     lmdb("map", mdb_dbi_open(transaction, "map", 0, &table));
     lmdb("map", mdb_cursor_open(transaction, table, &cursor));
     while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        print_row(truc_bytes(key.mv_data, key.mv_size), truc_bytes(value.mv_data, value.mv_size));
+        if (value.mv_size < 8) { /* each value ends in its checksum: hub/STORAGE.md, State */
+            code = MDB_CORRUPTED;
+            break;
+        }
+        print_row(truc_bytes(key.mv_data, key.mv_size), truc_bytes(value.mv_data, value.mv_size - 8));
     }
     if (code != MDB_NOTFOUND) {
         die("read", mdb_strerror(code));
