@@ -1,10 +1,10 @@
 /* The core: journal inputs in, effects out. Pure and deterministic: no clock, no random, no I/O but the state port, no
  * logging. One thread at a time.
  *
- * All durable state is one ordered map of bytes (hub/STORAGE.md, "State"), read through a port and changed in an overlay;
- * registry, grants and inbox heads are held decoded beside it. The shell takes the overlay's changes in large batches to
- * the state environment together with `applied`, so that after a crash the rows from `applied` on are applied again.
- * The same rows from row 0 give the same map, byte for byte (hub_core_dump). */
+ * All durable state is one ordered map of bytes (hub/STORAGE.md, "State"), read through a port and changed in an
+ * overlay; registry, grants and inbox heads are held decoded beside it. The shell takes the overlay's changes in large
+ * batches to the state environment together with `applied`, so that after a crash the rows from `applied` on are
+ * applied again. The same rows from row 0 give the same map, byte for byte (hub_core_dump). */
 #ifndef HUB_CORE_CORE_H
 #define HUB_CORE_CORE_H
 
@@ -27,36 +27,37 @@ struct hub_port {
 TRUC_MUST_USE truc_error hub_core_new(const struct hub_port *port, struct hub_core **out);
 void hub_core_free(struct hub_core **core);
 
-/* ---- apply ---------------------------------------------------------------------------------------------------------- */
+/* ---- apply ----------------------------------------------------------------------------------------------------------
+ */
 
 enum hub_effect_kind {
-    HUB_EFFECT_LEAF = 1,  /* a leaf was appended: receipts can be made once it is under a checkpoint */
-    HUB_EFFECT_POSTED,    /* an inbox got a number */
-    HUB_EFFECT_SETTLED,   /* acked or dropped for good */
-    HUB_EFFECT_RETURNED,  /* nack or lost lease: to be delivered again, not before not_before_us */
-    HUB_EFFECT_DEAD,      /* to the dead letters; its subject is held until not_before_us (0: not held) */
-    HUB_EFFECT_REQUEUED,  /* from the dead letters back to its place */
-    HUB_EFFECT_RECALLED,  /* by its sender, or expired and dropped */
-    HUB_EFFECT_KEYS,      /* an agency's keys or state changed: look again */
-    HUB_EFFECT_AGENCY,    /* an agency was enrolled, suspended or resumed */
+    HUB_EFFECT_LEAF = 1,   /* a leaf was appended: receipts can be made once it is under a checkpoint */
+    HUB_EFFECT_POSTED,     /* an inbox got a number */
+    HUB_EFFECT_SETTLED,    /* acked or dropped for good */
+    HUB_EFFECT_RETURNED,   /* nack or lost lease: to be delivered again, not before not_before_us */
+    HUB_EFFECT_DEAD,       /* to the dead letters; its subject is held until not_before_us (0: not held) */
+    HUB_EFFECT_REQUEUED,   /* from the dead letters back to its place */
+    HUB_EFFECT_RECALLED,   /* by its sender, or expired and dropped */
+    HUB_EFFECT_KEYS,       /* an agency's keys or state changed: look again */
+    HUB_EFFECT_AGENCY,     /* an agency was enrolled, suspended or resumed */
     HUB_EFFECT_SUBSCRIBED, /* a Subscribe took effect (or was without one) */
-    HUB_EFFECT_FORK,      /* a chain was closed */
+    HUB_EFFECT_FORK,       /* a chain was closed */
     HUB_EFFECT_PARAMETERS, /* parameters or a quota changed */
 };
 
 struct hub_effect {
     enum hub_effect_kind kind;
-    uint32_t agency;        /* whose inbox, whose keys, who sealed */
-    uint32_t size;          /* POSTED: event bytes */
-    uint32_t index;         /* POSTED: in its seal */
-    uint32_t count;         /* LEAF: events */
-    uint64_t number;        /* inbox number */
-    uint64_t sequence;      /* POSTED, DEAD; LEAF: first sequence */
-    uint64_t leaf_index;    /* LEAF, POSTED */
-    uint64_t subject;       /* POSTED, RETURNED, DEAD, REQUEUED */
+    uint32_t agency;     /* whose inbox, whose keys, who sealed */
+    uint32_t size;       /* POSTED: event bytes */
+    uint32_t index;      /* POSTED: in its seal */
+    uint32_t count;      /* LEAF: events */
+    uint64_t number;     /* inbox number */
+    uint64_t sequence;   /* POSTED, DEAD; LEAF: first sequence */
+    uint64_t leaf_index; /* LEAF, POSTED */
+    uint64_t subject;    /* POSTED, RETURNED, DEAD, REQUEUED */
     int64_t not_before_us;
     struct truc_hash digest; /* LEAF: of the seal */
-    struct truc_bytes leaf; /* LEAF: its bytes; borrowed until the effects are cleared */
+    struct truc_bytes leaf;  /* LEAF: its bytes; borrowed until the effects are cleared */
 };
 
 /* Zero-initialise; hub_effects_clear empties without giving memory back, _close gives it back. */
@@ -79,7 +80,8 @@ TRUC_MUST_USE truc_error hub_core_apply(struct hub_core *core, const struct hub_
 TRUC_MUST_USE truc_error hub_core_end_row(struct hub_core *core, struct hub_effects *effects);
 int64_t hub_core_accepted_at(const struct hub_core *core); /* of the last row; 0 at first */
 
-/* ---- the log ---------------------------------------------------------------------------------------------------------- */
+/* ---- the log
+ * ---------------------------------------------------------------------------------------------------------- */
 
 const char *hub_core_origin(const struct hub_core *core);   /* "" before genesis */
 const char *hub_core_note_key(const struct hub_core *core); /* verifier key text; "" before genesis */
@@ -99,20 +101,21 @@ TRUC_MUST_USE truc_error hub_core_leaf_place(struct hub_core *core, uint64_t lea
 /* The leaf that holds a sequence. Errors: TRUC_E_NOT_FOUND. */
 TRUC_MUST_USE truc_error hub_core_sequence_place(struct hub_core *core, uint64_t sequence, struct hub_leaf_place *out);
 
-/* The leaf's bytes, appended to `out`: for receipts and proofs of any age (the state keeps them; keys ascend with the leaf).
- * Errors: TRUC_E_NOT_FOUND. */
+/* The leaf's bytes, appended to `out`: for receipts and proofs of any age (the state keeps them; keys ascend with the
+ * leaf). Errors: TRUC_E_NOT_FOUND. */
 TRUC_MUST_USE truc_error hub_core_leaf(struct hub_core *core, uint64_t leaf_index, struct truc_buffer *out);
 /* The sequence of the accepted event with that idempotency key, within the horizon. Errors: TRUC_E_NOT_FOUND. */
 TRUC_MUST_USE truc_error hub_core_find(struct hub_core *core, const uint8_t key[16], uint64_t *sequence);
 
-/* ---- chains ----------------------------------------------------------------------------------------------------------- */
+/* ---- chains
+ * ----------------------------------------------------------------------------------------------------------- */
 
 enum hub_chain_answer {
-    HUB_CHAIN_NEXT,      /* number is the next, previous fits */
-    HUB_CHAIN_KNOWN,     /* the same seal was taken: leaf_index is set */
-    HUB_CHAIN_GAP,       /* beyond the next, or previous does not fit */
-    HUB_CHAIN_FORK,      /* another digest for a number already taken */
-    HUB_CHAIN_CLOSED,    /* closed by a fork */
+    HUB_CHAIN_NEXT,   /* number is the next, previous fits */
+    HUB_CHAIN_KNOWN,  /* the same seal was taken: leaf_index is set */
+    HUB_CHAIN_GAP,    /* beyond the next, or previous does not fit */
+    HUB_CHAIN_FORK,   /* another digest for a number already taken */
+    HUB_CHAIN_CLOSED, /* closed by a fork */
 };
 /* Against the applied state only; admission (admit.h) knows what is still under way. */
 TRUC_MUST_USE truc_error hub_core_chain(struct hub_core *core, uint32_t agency, const struct truc_seal *seal,
@@ -127,7 +130,8 @@ struct hub_chain_head {
 /* The agency's last seal in the log. number 0 where it never sealed. */
 TRUC_MUST_USE truc_error hub_core_last_seal(struct hub_core *core, uint32_t agency, struct hub_chain_head *out);
 
-/* ---- registry --------------------------------------------------------------------------------------------------------- */
+/* ---- registry
+ * --------------------------------------------------------------------------------------------------------- */
 
 struct hub_agency {
     uint32_t number; /* 1, 2, 3 ... in the order of enrolment */
@@ -148,7 +152,7 @@ struct hub_signing_key {
     char keyid[TRUC_KEYID_HEX + 1];
     uint32_t agency;
     enum truc_algorithm algorithm;
-    struct truc_bytes spki; /* borrowed until the next apply */
+    struct truc_bytes spki;             /* borrowed until the next apply */
     int64_t added_at_us, revoked_at_us; /* revoked_at_us 0: valid */
 };
 struct hub_transport_key {
@@ -184,7 +188,8 @@ const struct hub_subscription *hub_core_subscription_at(const struct hub_core *c
 const struct hub_parameters *hub_core_parameters(const struct hub_core *core);
 uint64_t hub_core_refusals(const struct hub_core *core, unsigned reason); /* events refused with it, since genesis */
 
-/* ---- inboxes ---------------------------------------------------------------------------------------------------------- */
+/* ---- inboxes
+ * ---------------------------------------------------------------------------------------------------------- */
 
 enum hub_posting_state {
     HUB_POSTING_PENDING = 0,
@@ -196,15 +201,15 @@ struct hub_posting {
     uint64_t number, sequence, leaf_index, subject;
     uint64_t previous_sequence; /* of number - 1; 0 for number 1 */
     uint32_t index, size;
-    uint32_t attempts;          /* given back so far */
+    uint32_t attempts; /* given back so far */
     enum hub_posting_state state;
-    uint8_t reason;             /* DEAD: a truc_reason, or 0 for attempts used up or rejected */
+    uint8_t reason;                    /* DEAD: a truc_reason, or 0 for attempts used up or rejected */
     bool replay, receipt_wanted, skip; /* skip: a dead letter does not hold its subject */
-    bool requeued;              /* was a dead letter once: attempts began anew, yet it may have been seen */
+    bool requeued;                     /* was a dead letter once: attempts began anew, yet it may have been seen */
     uint32_t hold_s, max_attempts;     /* resolved: grant's or the log's */
-    int64_t expires_us;         /* its own or the inbox's deadline */
-    int64_t not_before_us;      /* PENDING: backoff; DEAD: its subject is held until then */
-    int64_t since_us;           /* posted at; DEAD: died at */
+    int64_t expires_us;                /* its own or the inbox's deadline */
+    int64_t not_before_us;             /* PENDING: backoff; DEAD: its subject is held until then */
+    int64_t since_us;                  /* posted at; DEAD: died at */
 };
 /* Errors: TRUC_E_NOT_FOUND (no such number, or settled and forgotten). */
 TRUC_MUST_USE truc_error hub_core_posting(struct hub_core *core, uint32_t agency, uint64_t number,
@@ -215,7 +220,8 @@ TRUC_MUST_USE truc_error hub_core_posting_next(struct hub_core *core, uint32_t a
 /* The note of the last nack of a dead letter; "" where none. Borrowed until the next call. */
 TRUC_MUST_USE truc_error hub_core_dead_note(struct hub_core *core, uint32_t agency, uint64_t number, const char **out);
 
-/* ---- to disk ---------------------------------------------------------------------------------------------------------- */
+/* ---- to disk
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* The changes since the last freeze, sorted by key, immutable: another thread may read them. The core goes on and still
  * sees them. One frozen set at a time. */
@@ -233,7 +239,8 @@ size_t hub_core_dirty_bytes(const struct hub_core *core);
 /* Every key and value in order, `applied` included, as the port would hold it had all been frozen and committed: equal
  * for equal journals. Works without freezing. */
 TRUC_MUST_USE truc_error hub_core_dump(struct hub_core *core,
-                                       truc_error (*each)(void *context, struct truc_bytes key, struct truc_bytes value),
+                                       truc_error (*each)(void *context, struct truc_bytes key,
+                                                          struct truc_bytes value),
                                        void *context);
 
 #endif

@@ -1,7 +1,7 @@
 /* What enters the core: the journal's inputs, decoded. The core is a function of these and nothing else.
  *
- * Everything here is borrowed from the caller for the time of one apply; the core copies what it keeps. The bytes on disk
- * are hub/store/row.c's affair (hub/STORAGE.md). */
+ * Everything here is borrowed from the caller for the time of one apply; the core copies what it keeps. The bytes on
+ * disk are hub/store/row.c's affair (hub/STORAGE.md). */
 #ifndef HUB_CORE_INPUT_H
 #define HUB_CORE_INPUT_H
 
@@ -18,7 +18,7 @@ enum hub_event_kind {
 };
 
 enum hub_event_flags {
-    HUB_FACT_MALFORMED = 1,       /* the event does not parse: only leaf_hash and size are known */
+    HUB_FACT_MALFORMED = 1, /* the event does not parse: only leaf_hash and size are known */
     HUB_FACT_TOO_LARGE = 2,
     HUB_FACT_FOREIGN_SOURCE = 4,  /* source is not of the sealing agency */
     HUB_FACT_BLOB = 8,            /* names an attachment */
@@ -30,13 +30,13 @@ enum hub_event_flags {
 struct hub_governance;
 
 struct hub_event_facts {
-    struct truc_hash leaf_hash;   /* SHA-256(0x00 || event) */
-    uint8_t key[16];              /* idempotency key */
-    uint64_t subject;             /* truc_subject_hash; 0: unordered */
-    uint32_t size;                /* of the event's bytes */
-    uint8_t kind;                 /* enum hub_event_kind */
-    uint8_t flags;                /* enum hub_event_flags */
-    int64_t time_us, expires_us;  /* HUB_TIME_NONE where absent */
+    struct truc_hash leaf_hash;  /* SHA-256(0x00 || event) */
+    uint8_t key[16];             /* idempotency key */
+    uint64_t subject;            /* truc_subject_hash; 0: unordered */
+    uint32_t size;               /* of the event's bytes */
+    uint8_t kind;                /* enum hub_event_kind */
+    uint8_t flags;               /* enum hub_event_flags */
+    int64_t time_us, expires_us; /* HUB_TIME_NONE where absent */
     struct truc_bytes type;
     struct truc_bytes recipients; /* the attribute as it came; for a recall, the recalled event's recipients */
     uint8_t recalled[16];         /* RECALL: idempotency key of the recalled event */
@@ -53,7 +53,8 @@ struct hub_seal_input {
     const struct hub_event_facts *events; /* seal.count of them */
 };
 
-/* ---- governance, decoded from truc.v1.Governance by hub/store/governance.c ---------------------------------------- */
+/* ---- governance, decoded from truc.v1.Governance by hub/store/governance.c ----------------------------------------
+ */
 
 enum hub_role { HUB_ROLE_AGENCY = 0, HUB_ROLE_ADMINISTRATOR = 1, HUB_ROLE_AUDITOR = 2 };
 enum hub_act {
@@ -111,28 +112,29 @@ struct hub_replay_item {
 struct hub_governance {
     enum hub_act act;
     struct truc_bytes reason;
-    char agency[TRUC_AGENCY_MAX + 1]; /* the agency concerned, where the act has one (ENROL: see enrolments[0]) */
-    struct truc_bytes origin, note_key;               /* GENESIS */
-    size_t enrolment_count;                           /* GENESIS: administrators; ENROL: 1 */
+    char agency[TRUC_AGENCY_MAX + 1];   /* the agency concerned, where the act has one (ENROL: see enrolments[0]) */
+    struct truc_bytes origin, note_key; /* GENESIS */
+    size_t enrolment_count;             /* GENESIS: administrators; ENROL: 1 */
     struct hub_enrolment enrolments[HUB_ADMINISTRATORS_MAX];
-    struct hub_parameters parameters;                 /* GENESIS, PARAMETERS: 0 = unchanged or default */
-    struct hub_key_facts key;                         /* ADD_KEY, REVOKE_KEY (keyid only) */
-    bool has_transport;                               /* ADD_KEY, REVOKE_KEY of a transport key */
+    struct hub_parameters parameters; /* GENESIS, PARAMETERS: 0 = unchanged or default */
+    struct hub_key_facts key;         /* ADD_KEY, REVOKE_KEY (keyid only) */
+    bool has_transport;               /* ADD_KEY, REVOKE_KEY of a transport key */
     uint8_t transport[32];
     struct truc_bytes grant, from, to, type, legal_basis; /* grants; type also of subscriptions */
-    int64_t valid_from_us, valid_until_us;            /* 0: open */
+    int64_t valid_from_us, valid_until_us;                /* 0: open */
     bool delivery_receipts, skip_dead_letters;
-    uint32_t hold_s, max_attempts;                    /* 0: the log's parameter */
-    struct truc_bytes source_agency;                  /* subscriptions; empty: any */
-    uint64_t number;                                  /* DEAD_LETTER: inbox number */
-    bool drop;                                        /* DEAD_LETTER: drop, else requeue */
-    uint32_t quota_events_per_s;                      /* SET_QUOTA */
+    uint32_t hold_s, max_attempts;   /* 0: the log's parameter */
+    struct truc_bytes source_agency; /* subscriptions; empty: any */
+    uint64_t number;                 /* DEAD_LETTER: inbox number */
+    bool drop;                       /* DEAD_LETTER: drop, else requeue */
+    uint32_t quota_events_per_s;     /* SET_QUOTA */
     uint64_t quota_bytes_per_s;
     size_t replay_count;
-    const struct hub_replay_item *replay;             /* ORDER_REPLAY */
+    const struct hub_replay_item *replay; /* ORDER_REPLAY */
 };
 
-/* ---- the other inputs ----------------------------------------------------------------------------------------------- */
+/* ---- the other inputs -----------------------------------------------------------------------------------------------
+ */
 
 struct hub_range {
     uint64_t first;
@@ -140,11 +142,11 @@ struct hub_range {
 };
 
 enum hub_input_kind {
-    HUB_INPUT_BOOT = 1,      /* the hub started: what was in flight may have been seen */
+    HUB_INPUT_BOOT = 1, /* the hub started: what was in flight may have been seen */
     HUB_INPUT_SEAL = 2,
-    HUB_INPUT_ACK = 3,       /* ranges of inbox numbers that were acked under a valid lease */
-    HUB_INPUT_NACK = 4,      /* one number, with delay or rejection */
-    HUB_INPUT_RELEASE = 5,   /* ranges whose lease was lost: session gone or lease over */
+    HUB_INPUT_ACK = 3,     /* ranges of inbox numbers that were acked under a valid lease */
+    HUB_INPUT_NACK = 4,    /* one number, with delay or rejection */
+    HUB_INPUT_RELEASE = 5, /* ranges whose lease was lost: session gone or lease over */
     HUB_INPUT_SUBSCRIBE = 6,
     HUB_INPUT_EXPIRE = 7,    /* ranges that a timer proposes as expired; the core checks */
     HUB_INPUT_FORK = 8,      /* evidence: a second valid seal for a chain position */
@@ -153,7 +155,7 @@ enum hub_input_kind {
 
 struct hub_input {
     enum hub_input_kind kind;
-    uint32_t offset; /* of this input inside its row's bytes; set when the row is encoded or decoded */
+    uint32_t offset;                  /* of this input inside its row's bytes; set when the row is encoded or decoded */
     char agency[TRUC_AGENCY_MAX + 1]; /* ACK, NACK, RELEASE, EXPIRE, SUBSCRIBE: whose inbox; FORK: the sealer */
     union {
         struct hub_seal_input seal;

@@ -9,24 +9,24 @@
 #include "truc/note.h"
 
 struct hub_settings {
-    char *listen;            /* "tcp://127.0.0.1:5590" */
+    char *listen; /* "tcp://127.0.0.1:5590" */
     char *log_level;
-    int64_t journal_bytes;   /* map sizes: the quotas on disk */
+    int64_t journal_bytes; /* map sizes: the quotas on disk */
     int64_t state_bytes;
-    int64_t reserve_bytes;   /* free disk below which seals are refused STORAGE_FULL */
-    int64_t workers;         /* verifying threads; 0: the machine's cores */
-    int64_t session_bytes;   /* in flight per session and in all */
+    int64_t reserve_bytes; /* free disk below which seals are refused STORAGE_FULL */
+    int64_t workers;       /* verifying threads; 0: the machine's cores */
+    int64_t session_bytes; /* in flight per session and in all */
     int64_t total_bytes;
-    int64_t cache_bytes;     /* recent events kept in memory for delivery */
+    int64_t cache_bytes; /* recent events kept in memory for delivery */
     int64_t lease_ms;
-    int64_t sessions;        /* at most */
-    int64_t silence_ms;      /* a session silent for so long is ended */
+    int64_t sessions;   /* at most */
+    int64_t silence_ms; /* a session silent for so long is ended */
 };
 
 struct hub_home {
     char *path;
     struct hub_settings settings;
-    struct truc_key *note_key; /* private */
+    struct truc_key *note_key;                       /* private */
     char transport_public[41], transport_secret[41]; /* Z85 */
 };
 
@@ -39,7 +39,8 @@ TRUC_MUST_USE truc_error hub_settings_read(const char *name, struct truc_bytes t
                                            struct truc_buffer *why);
 void hub_settings_close(struct hub_settings *settings);
 /* Makes folder, keys, hub.yaml (mode 0700/0600), two administrators' profiles and the journal with the genesis seal as
- * row 0, accepted at now_us. Origin: 1 to 255 of a-z A-Z 0-9 . - _ / . Errors: TRUC_E_EXISTS, TRUC_E_INVALID, TRUC_E_IO. */
+ * row 0, accepted at now_us. Origin: 1 to 255 of a-z A-Z 0-9 . - _ / . Errors: TRUC_E_EXISTS, TRUC_E_INVALID,
+ * TRUC_E_IO. */
 TRUC_MUST_USE truc_error hub_home_make(const char *path, const char *origin, const char *listen, int64_t now_us,
                                        struct truc_buffer *why);
 /* path + "/" + name, heap; NULL when out of memory. */

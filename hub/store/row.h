@@ -13,8 +13,8 @@
 /* One input on its way to the journal. For seals also where the plain contents are. */
 struct hub_row_item {
     struct hub_input input;
-    struct truc_bytes body;       /* SEAL: events with their length prefixes, as they came; plain */
-    const uint64_t *slots;        /* SEAL: key slot of each event */
+    struct truc_bytes body; /* SEAL: events with their length prefixes, as they came; plain */
+    const uint64_t *slots;  /* SEAL: key slot of each event */
 };
 
 struct hub_row_header {
@@ -25,12 +25,12 @@ struct hub_row_header {
     struct truc_hash digest;   /* SHA-256 over everything behind it in the row's bytes */
 };
 
-/* Exact size of the row's bytes. Errors: TRUC_E_TOO_LARGE (over 1 GiB), TRUC_E_INVALID (a bug of the caller: body, sizes and
- * facts do not fit together). */
+/* Exact size of the row's bytes. Errors: TRUC_E_TOO_LARGE (over 1 GiB), TRUC_E_INVALID (a bug of the caller: body,
+ * sizes and facts do not fit together). */
 TRUC_MUST_USE truc_error hub_row_size(const struct hub_row_item *items, size_t count, size_t *out);
 /* Encodes into `out` (of exactly that size), encrypts, hashes; sets each items[i].input.offset and header->digest.
- * Nonces: 8 random bytes for the row, then the event's number in the row. Errors: TRUC_E_CRYPTO, TRUC_E_NOT_FOUND (a slot
- * is not there or erased). */
+ * Nonces: 8 random bytes for the row, then the event's number in the row. Errors: TRUC_E_CRYPTO, TRUC_E_NOT_FOUND (a
+ * slot is not there or erased). */
 TRUC_MUST_USE truc_error hub_row_encode(struct hub_row_header *header, struct hub_row_item *items, size_t count,
                                         struct truc_aead *aead, struct hub_slots *slots, uint8_t *out);
 
@@ -50,8 +50,8 @@ TRUC_MUST_USE truc_error hub_row_reader_next(struct hub_row_reader *reader, stru
 TRUC_MUST_USE truc_error hub_row_reader_at(struct hub_row_reader *reader, struct truc_bytes row, uint32_t offset,
                                            struct hub_input *out);
 /* The slot of event `index` of the seal last read, and its content, decrypted and appended to `out`.
- * Errors: TRUC_E_NOT_FOUND (erased), TRUC_E_CORRUPT (does not decrypt, or its hash is not the fact's), TRUC_E_INVALID (no
- * such event, or the last input was no seal). */
+ * Errors: TRUC_E_NOT_FOUND (erased), TRUC_E_CORRUPT (does not decrypt, or its hash is not the fact's), TRUC_E_INVALID
+ * (no such event, or the last input was no seal). */
 TRUC_MUST_USE truc_error hub_row_reader_slot(struct hub_row_reader *reader, uint32_t index, uint64_t *slot);
 TRUC_MUST_USE truc_error hub_row_reader_content(struct hub_row_reader *reader, uint32_t index, struct truc_aead *aead,
                                                 const struct hub_slots *slots, struct truc_buffer *out);

@@ -14,8 +14,8 @@ TRUC_MUST_USE truc_error hub_slots_open(const char *path, bool create, bool read
 void hub_slots_close(struct hub_slots **slots);
 /* Slots that are filled and synced: 0 .. count - 1 may be used. */
 uint64_t hub_slots_count(const struct hub_slots *slots);
-/* Makes at least `count` usable; blocking: fills and syncs. Any thread but one at a time. Errors: TRUC_E_IO, TRUC_E_FULL
- * (disk; the slots that were there stay), TRUC_E_INVALID (read only). */
+/* Makes at least `count` usable; blocking: fills and syncs. Any thread but one at a time. Errors: TRUC_E_IO,
+ * TRUC_E_FULL (disk; the slots that were there stay), TRUC_E_INVALID (read only). */
 TRUC_MUST_USE truc_error hub_slots_ensure(struct hub_slots *slots, uint64_t count);
 /* Any thread. Errors: TRUC_E_NOT_FOUND (beyond count, or erased). */
 TRUC_MUST_USE truc_error hub_slots_get(const struct hub_slots *slots, uint64_t slot, uint8_t key[TRUC_AEAD_KEY_SIZE]);

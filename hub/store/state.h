@@ -15,11 +15,11 @@ void hub_state_close(struct hub_state **state);
 struct hub_port hub_state_port(struct hub_state *state);
 /* Moves the port to the newest commit. Borrowed values die. */
 TRUC_MUST_USE truc_error hub_state_refresh(struct hub_state *state);
-/* Commits and syncs; another thread than the port's may call it, one at a time. Errors: TRUC_E_FULL (nothing changed; try
- * again), others are fatal. */
+/* Commits and syncs; another thread than the port's may call it, one at a time. Errors: TRUC_E_FULL (nothing changed;
+ * try again), others are fatal. */
 TRUC_MUST_USE truc_error hub_state_commit(struct hub_state *state, const struct hub_dirty *dirty);
-/* Small facts of the shell that are not the core's: name to value, in an own table ("newest checkpoint"). Written with the
- * next commit. */
+/* Small facts of the shell that are not the core's: name to value, in an own table ("newest checkpoint"). Written with
+ * the next commit. */
 TRUC_MUST_USE truc_error hub_state_note(struct hub_state *state, const char *name, struct truc_bytes value);
 TRUC_MUST_USE truc_error hub_state_noted(struct hub_state *state, const char *name, struct truc_buffer *out);
 uint64_t hub_state_used_bytes(const struct hub_state *state);

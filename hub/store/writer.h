@@ -11,15 +11,15 @@ struct hub_writer;
 
 /* One group commit. The caller owns the items and everything that they borrow until the batch comes back. */
 struct hub_batch {
-    struct hub_batch *next;       /* the writer's */
-    int64_t accepted_at_us;       /* set by the caller */
+    struct hub_batch *next; /* the writer's */
+    int64_t accepted_at_us; /* set by the caller */
     struct hub_row_item *items;
     size_t count;
-    uint64_t row;                 /* set by the writer */
-    truc_error result;            /* TRUC_OK: persisted; TRUC_E_FULL: rejected; other: unknown, stop the process */
-    uint64_t bytes;               /* of the row */
-    int64_t commit_us;            /* how long allocate to append took */
-    void *context;                /* the caller's */
+    uint64_t row;      /* set by the writer */
+    truc_error result; /* TRUC_OK: persisted; TRUC_E_FULL: rejected; other: unknown, stop the process */
+    uint64_t bytes;    /* of the row */
+    int64_t commit_us; /* how long allocate to append took */
+    void *context;     /* the caller's */
 };
 
 /* Starts the thread. `last` is the digest of the journal's last row (zeros when empty). */
@@ -28,7 +28,8 @@ TRUC_MUST_USE truc_error hub_writer_new(struct hub_journal *journal, struct hub_
                                         struct hub_writer **out);
 /* Commits what was given, then ends the thread. */
 void hub_writer_free(struct hub_writer **writer);
-/* Takes the batch. Batches are committed one by one in order. After a rejected batch those behind it are tried as usual. */
+/* Takes the batch. Batches are committed one by one in order. After a rejected batch those behind it are tried as
+ * usual. */
 void hub_writer_submit(struct hub_writer *writer, struct hub_batch *batch);
 /* Next finished batch in order, or NULL. */
 struct hub_batch *hub_writer_finished(struct hub_writer *writer);

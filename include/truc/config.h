@@ -5,12 +5,12 @@
 #include "truc/bytes.h"
 
 enum truc_config_kind {
-    TRUC_CONFIG_STRING,  /* char * , heap */
-    TRUC_CONFIG_STRINGS, /* struct truc_strings: a sequence of strings, or one string */
-    TRUC_CONFIG_INTEGER, /* int64_t within minimum..maximum */
-    TRUC_CONFIG_SIZE,    /* int64_t bytes: a number with an optional KiB, MiB or GiB */
+    TRUC_CONFIG_STRING,   /* char * , heap */
+    TRUC_CONFIG_STRINGS,  /* struct truc_strings: a sequence of strings, or one string */
+    TRUC_CONFIG_INTEGER,  /* int64_t within minimum..maximum */
+    TRUC_CONFIG_SIZE,     /* int64_t bytes: a number with an optional KiB, MiB or GiB */
     TRUC_CONFIG_DURATION, /* int64_t milliseconds: a number with ms, s, min, h or d */
-    TRUC_CONFIG_BOOLEAN, /* bool: true or false */
+    TRUC_CONFIG_BOOLEAN,  /* bool: true or false */
 };
 
 struct truc_strings {
@@ -19,18 +19,19 @@ struct truc_strings {
 };
 
 struct truc_config_field {
-    const char *key;     /* dotted for nested mappings: "limits.event_bytes" */
+    const char *key; /* dotted for nested mappings: "limits.event_bytes" */
     enum truc_config_kind kind;
-    size_t offset;       /* into the caller's struct */
+    size_t offset; /* into the caller's struct */
     bool required;
     int64_t minimum, maximum; /* numbers; both 0: unchecked */
-    const char *fallback; /* text of the default; NULL: zero / NULL */
+    const char *fallback;     /* text of the default; NULL: zero / NULL */
 };
 
-/* Reads YAML text into `target` (zeroed by the caller) by `fields`. Unknown and repeated keys are errors. Appends one line
- * an error to `why`: "NAME:LINE: KEY: sentence\n". Errors: TRUC_E_CONFIG, TRUC_E_NOMEM; then nothing is owed. */
-TRUC_MUST_USE truc_error truc_config_read(const char *name, struct truc_bytes text, const struct truc_config_field *fields,
-                                          size_t count, void *target, struct truc_buffer *why);
+/* Reads YAML text into `target` (zeroed by the caller) by `fields`. Unknown and repeated keys are errors. Appends one
+ * line an error to `why`: "NAME:LINE: KEY: sentence\n". Errors: TRUC_E_CONFIG, TRUC_E_NOMEM; then nothing is owed. */
+TRUC_MUST_USE truc_error truc_config_read(const char *name, struct truc_bytes text,
+                                          const struct truc_config_field *fields, size_t count, void *target,
+                                          struct truc_buffer *why);
 TRUC_MUST_USE truc_error truc_config_load(const char *path, const struct truc_config_field *fields, size_t count,
                                           void *target, struct truc_buffer *why);
 /* Frees what read allocated and zeroes the fields. */

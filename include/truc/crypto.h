@@ -5,8 +5,8 @@
 #include "truc/bytes.h"
 
 #define TRUC_HASH_SIZE 32
-#define TRUC_KEYID_HEX 64        /* length of a keyid as text, without NUL */
-#define TRUC_SIGNATURE_MAX 512   /* bytes of the longest signature accepted: RSA-4096 */
+#define TRUC_KEYID_HEX 64      /* length of a keyid as text, without NUL */
+#define TRUC_SIGNATURE_MAX 512 /* bytes of the longest signature accepted: RSA-4096 */
 #define TRUC_AEAD_KEY_SIZE 32
 #define TRUC_AEAD_NONCE_SIZE 12
 #define TRUC_AEAD_TAG_SIZE 16
@@ -39,16 +39,16 @@ struct truc_key;
 TRUC_MUST_USE truc_error truc_key_generate(enum truc_algorithm algorithm, struct truc_key **out);
 /* From DER SubjectPublicKeyInfo, hostile bytes welcome. Refuses other curves, RSA under 2048 or over 4096 bits,
  * trailing bytes, a second spelling of a key (compressed point, BER) and Ed25519 points of small order, under which
- * anybody can sign. Errors: TRUC_E_MALFORMED, TRUC_E_UNSUPPORTED, TRUC_E_NOMEM, TRUC_E_CRYPTO. Costs some 0.3 ms: keep the
- * key, do not make it per message. */
+ * anybody can sign. Errors: TRUC_E_MALFORMED, TRUC_E_UNSUPPORTED, TRUC_E_NOMEM, TRUC_E_CRYPTO. Costs some 0.3 ms: keep
+ * the key, do not make it per message. */
 TRUC_MUST_USE truc_error truc_key_from_spki(struct truc_bytes der, struct truc_key **out);
 /* Raw 32-byte Ed25519 public key, as in a signed-note verifier key. */
 TRUC_MUST_USE truc_error truc_key_from_ed25519(const uint8_t raw[32], struct truc_key **out);
 /* The raw 32 bytes of an Ed25519 key. Errors: TRUC_E_INVALID for another algorithm. */
 TRUC_MUST_USE truc_error truc_key_ed25519_raw(const struct truc_key *key, uint8_t raw[32]);
-/* PEM files: unencrypted PKCS#8 private keys (mode 0600), SPKI public keys (0644). Both are made with O_EXCL and synced with
- * their folder: nothing is overwritten. load takes either kind and never asks for a pass phrase.
- * Errors: TRUC_E_IO (errno), TRUC_E_EXISTS, TRUC_E_MALFORMED, TRUC_E_UNSUPPORTED. */
+/* PEM files: unencrypted PKCS#8 private keys (mode 0600), SPKI public keys (0644). Both are made with O_EXCL and synced
+ * with their folder: nothing is overwritten. load takes either kind and never asks for a pass phrase. Errors: TRUC_E_IO
+ * (errno), TRUC_E_EXISTS, TRUC_E_MALFORMED, TRUC_E_UNSUPPORTED. */
 TRUC_MUST_USE truc_error truc_key_save_private(const struct truc_key *key, const char *path);
 TRUC_MUST_USE truc_error truc_key_save_public(const struct truc_key *key, const char *path);
 TRUC_MUST_USE truc_error truc_key_load(const char *path, struct truc_key **out);
@@ -83,7 +83,8 @@ void truc_aead_free(struct truc_aead **aead);
 TRUC_MUST_USE truc_error truc_aead_encrypt(struct truc_aead *aead, const uint8_t key[TRUC_AEAD_KEY_SIZE],
                                            const uint8_t nonce[TRUC_AEAD_NONCE_SIZE], struct truc_bytes associated,
                                            struct truc_bytes plain, uint8_t *out);
-/* `sealed` is ciphertext and tag; writes sealed.size - 16 bytes. Errors: TRUC_E_BAD_SIGNATURE (altered or wrong key). */
+/* `sealed` is ciphertext and tag; writes sealed.size - 16 bytes. Errors: TRUC_E_BAD_SIGNATURE (altered or wrong key).
+ */
 TRUC_MUST_USE truc_error truc_aead_decrypt(struct truc_aead *aead, const uint8_t key[TRUC_AEAD_KEY_SIZE],
                                            const uint8_t nonce[TRUC_AEAD_NONCE_SIZE], struct truc_bytes associated,
                                            struct truc_bytes sealed, uint8_t *out);

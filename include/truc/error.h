@@ -1,7 +1,7 @@
 /* Errors and refusals.
  *
- * A *failure* is an error of ours or of the machine: a truc_error, 0 = OK, never to be ignored. A *refusal* is an answer
- * to a peer: a truc_reason with its number on the wire (proto/PROTOCOL.md, "Reason codes"). A *bug* aborts. */
+ * A *failure* is an error of ours or of the machine: a truc_error, 0 = OK, never to be ignored. A *refusal* is an
+ * answer to a peer: a truc_reason with its number on the wire (proto/PROTOCOL.md, "Reason codes"). A *bug* aborts. */
 #ifndef TRUC_ERROR_H
 #define TRUC_ERROR_H
 

@@ -14,13 +14,13 @@
 
 #include "truc/crypto.h"
 
-#define TRUC_EVENT_MAX (1u << 20)      /* bytes of an encoded event, the default limit and the hard one */
+#define TRUC_EVENT_MAX (1u << 20) /* bytes of an encoded event, the default limit and the hard one */
 #define TRUC_EVENT_ATTRIBUTES_MAX 64
-#define TRUC_ID_MAX 255                /* bytes: id, type, subject */
+#define TRUC_ID_MAX 255 /* bytes: id, type, subject */
 #define TRUC_SOURCE_MAX 512
-#define TRUC_RECIPIENTS_MAX 2048       /* bytes of the attribute; at most TRUC_RECIPIENTS_COUNT entries */
+#define TRUC_RECIPIENTS_MAX 2048 /* bytes of the attribute; at most TRUC_RECIPIENTS_COUNT entries */
 #define TRUC_RECIPIENTS_COUNT 64
-#define TRUC_AGENCY_MAX 35             /* Decision 20/2020/QD-TTg */
+#define TRUC_AGENCY_MAX 35 /* Decision 20/2020/QD-TTg */
 #define TRUC_SALT_SIZE 16
 
 #define TRUC_TYPE_GOVERNANCE "truc.governance.v1"
@@ -52,8 +52,8 @@ enum truc_value_kind {
 struct truc_attribute {
     struct truc_bytes name;
     enum truc_value_kind kind;
-    struct truc_bytes text;  /* string, bytes, uri, uri_ref */
-    int64_t number;          /* boolean, integer; timestamp in microseconds */
+    struct truc_bytes text; /* string, bytes, uri, uri_ref */
+    int64_t number;         /* boolean, integer; timestamp in microseconds */
 };
 
 enum truc_data_kind { TRUC_DATA_NONE = 0, TRUC_DATA_BINARY = 6, TRUC_DATA_TEXT = 7, TRUC_DATA_PROTO = 8 };
@@ -65,8 +65,8 @@ struct truc_event {
     bool has_time, has_expires, has_blob;
     int64_t time_us, expires_us;
     enum truc_data_kind data_kind;
-    struct truc_bytes data;       /* for TRUC_DATA_PROTO the encoded google.protobuf.Any */
-    struct truc_bytes data_type;  /* datacontenttype */
+    struct truc_bytes data;      /* for TRUC_DATA_PROTO the encoded google.protobuf.Any */
+    struct truc_bytes data_type; /* datacontenttype */
     size_t attribute_count;
     struct truc_attribute attributes[TRUC_EVENT_ATTRIBUTES_MAX]; /* all of them, in the order of the wire */
 };
@@ -103,12 +103,12 @@ uint64_t truc_subject_hash(struct truc_bytes subject);
 /* CloudEvents JSON format (one object): NDJSON lines, the folder adapter. Attributes that JSON cannot carry keep their
  * string forms (RFC 3339 for time and expires, base64 for salt). from_json makes salt and id where absent.
  * "data" of a JSON datacontenttype (or none) becomes text as it was written but for white space; a string without a
- * datacontenttype, or with another one, is the text itself; "data_base64" becomes binary_data. to_json is one line; JSON
- * text that does not parse, binary and proto data (the encoded Any) go as "data_base64".
- * Errors: TRUC_E_MALFORMED with a sentence in `why` (may be NULL) that quotes no values; TRUC_E_NOMEM, TRUC_E_CRYPTO. */
+ * datacontenttype, or with another one, is the text itself; "data_base64" becomes binary_data. to_json is one line;
+ * JSON text that does not parse, binary and proto data (the encoded Any) go as "data_base64". Errors: TRUC_E_MALFORMED
+ * with a sentence in `why` (may be NULL) that quotes no values; TRUC_E_NOMEM, TRUC_E_CRYPTO. */
 TRUC_MUST_USE truc_error truc_event_from_json(struct truc_bytes json, struct truc_buffer *out, char why[256]);
-/* What an event gets where the object does not have it (absent, or null); empty views: nothing, id and salt as above. The
- * salt has TRUC_SALT_SIZE bytes. For adapters that must make the same bytes of the same text again. */
+/* What an event gets where the object does not have it (absent, or null); empty views: nothing, id and salt as above.
+ * The salt has TRUC_SALT_SIZE bytes. For adapters that must make the same bytes of the same text again. */
 struct truc_event_defaults {
     struct truc_bytes id, source, type, recipients, salt;
 };

@@ -9,14 +9,14 @@
 #define TRUC_EVIDENCE_MAX (8u << 20) /* bytes of the longest file read */
 
 struct truc_evidence {
-    struct truc_buffer event;     /* may be empty: content erased; event_hash stands for it */
-    struct truc_hash event_hash;  /* SHA-256(0x00 || event) */
+    struct truc_buffer event;    /* may be empty: content erased; event_hash stands for it */
+    struct truc_hash event_hash; /* SHA-256(0x00 || event) */
     struct truc_buffer envelope;
     uint32_t index;
     size_t path_count;
     struct truc_hash path[TRUC_PROOF_MAX]; /* under the seal's root */
     struct truc_buffer leaf;
-    struct truc_buffer proof;     /* tlog-proof text of the leaf, with its checkpoint */
+    struct truc_buffer proof; /* tlog-proof text of the leaf, with its checkpoint */
 };
 
 void truc_evidence_close(struct truc_evidence *evidence);
@@ -30,7 +30,7 @@ struct truc_evidence_facts {
     struct truc_envelope envelope; /* borrows from the evidence */
     struct truc_leaf leaf;
     struct truc_checkpoint checkpoint;
-    struct truc_event event;       /* borrows; id.size == 0 where the content is erased or unreadable */
+    struct truc_event event; /* borrows; id.size == 0 where the content is erased or unreadable */
     uint64_t sequence;
     struct truc_outcome outcome;
 };

@@ -26,7 +26,8 @@ struct truc_outcome {
 
 struct truc_leaf {
     int64_t accepted_at_us;
-    uint64_t first_sequence; /* event i of the seal has first_sequence + i, whatever its outcome; the log's first is 1 */
+    uint64_t
+        first_sequence; /* event i of the seal has first_sequence + i, whatever its outcome; the log's first is 1 */
     struct truc_hash seal_digest;
     uint32_t count;
     struct truc_outcome outcomes[TRUC_SEAL_EVENTS_MAX];

@@ -1,6 +1,6 @@
 /* Log lines for people and machines: "2026-11-22T02:30:00.123Z level=info event=session_open agency=H14.09 ...", to
- * stderr. Never payloads, personal data or keys. Values with spaces or quotes are quoted, control bytes escaped, so that a
- * hostile peer's text cannot forge a line. Any thread. */
+ * stderr. Never payloads, personal data or keys. Values with spaces or quotes are quoted, control bytes escaped, so
+ * that a hostile peer's text cannot forge a line. Any thread. */
 #ifndef TRUC_LOG_H
 #define TRUC_LOG_H
 

@@ -1,12 +1,12 @@
-/* Signed notes, checkpoints and transparency-log proofs as published by C2SP (signed-note, tlog-checkpoint, tlog-proof).
- * Note keys are Ed25519. All parsers take hostile bytes. */
+/* Signed notes, checkpoints and transparency-log proofs as published by C2SP (signed-note, tlog-checkpoint,
+ * tlog-proof). Note keys are Ed25519. All parsers take hostile bytes. */
 #ifndef TRUC_NOTE_H
 #define TRUC_NOTE_H
 
 #include "truc/merkle.h"
 
-#define TRUC_NOTE_MAX 16384       /* bytes of the longest note read */
-#define TRUC_NOTE_NAME_MAX 255    /* bytes of a key name or an origin */
+#define TRUC_NOTE_MAX 16384    /* bytes of the longest note read */
+#define TRUC_NOTE_NAME_MAX 255 /* bytes of a key name or an origin */
 #define TRUC_NOTE_SIGNATURES_MAX 16
 #define TRUC_TLOG_PROOF_MAX 32768 /* bytes of the longest tlog-proof read: a note, 64 hashes, the extra line */
 
@@ -20,7 +20,8 @@ struct truc_note_verifier {
 /* Errors: TRUC_E_MALFORMED (also where the hash does not fit the key). Close it afterwards. */
 TRUC_MUST_USE truc_error truc_note_verifier_parse(struct truc_bytes text, struct truc_note_verifier *out);
 /* From a name and an Ed25519 key, whose owner count is raised. Errors: TRUC_E_INVALID (bad name, other algorithm). */
-TRUC_MUST_USE truc_error truc_note_verifier_make(const char *name, struct truc_key *key, struct truc_note_verifier *out);
+TRUC_MUST_USE truc_error truc_note_verifier_make(const char *name, struct truc_key *key,
+                                                 struct truc_note_verifier *out);
 TRUC_MUST_USE truc_error truc_note_verifier_text(const struct truc_note_verifier *verifier, struct truc_buffer *out);
 void truc_note_verifier_close(struct truc_note_verifier *verifier);
 
@@ -47,7 +48,8 @@ TRUC_MUST_USE truc_error truc_checkpoint_sign(const struct truc_checkpoint *chec
 TRUC_MUST_USE truc_error truc_checkpoint_open(struct truc_bytes note, const struct truc_note_verifier *verifier,
                                               struct truc_checkpoint *out);
 
-/* A tlog-proof: header line "c2sp.org/tlog-proof@v1", "index N", hashes in base64, an empty line, the checkpoint note. */
+/* A tlog-proof: header line "c2sp.org/tlog-proof@v1", "index N", hashes in base64, an empty line, the checkpoint note.
+ */
 struct truc_tlog_proof {
     uint64_t index;
     size_t count;
@@ -59,7 +61,6 @@ TRUC_MUST_USE truc_error truc_tlog_proof_text(const struct truc_tlog_proof *proo
 TRUC_MUST_USE truc_error truc_tlog_proof_parse(struct truc_bytes text, struct truc_tlog_proof *out);
 /* Opens the checkpoint, then checks the inclusion of `leaf`. `out` may be NULL. */
 TRUC_MUST_USE truc_error truc_tlog_proof_verify(const struct truc_tlog_proof *proof, struct truc_bytes leaf,
-                                                const struct truc_note_verifier *verifier,
-                                                struct truc_checkpoint *out);
+                                                const struct truc_note_verifier *verifier, struct truc_checkpoint *out);
 
 #endif

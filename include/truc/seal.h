@@ -2,8 +2,8 @@
 #ifndef TRUC_SEAL_H
 #define TRUC_SEAL_H
 
-#include "truc/merkle.h"
 #include "truc/event.h"
+#include "truc/merkle.h"
 
 #define TRUC_SEAL_TYPE "application/vnd.truc.seal.v1+protobuf"
 #define TRUC_SEAL_EVENTS_MAX 1024
