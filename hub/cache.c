@@ -86,7 +86,8 @@ void hub_cache_add(struct hub_cache *cache, uint64_t leaf_index, uint64_t first_
     submission->owners++;
     slot->first_sequence = first_sequence;
     slot->accepted_at_us = accepted_at_us;
-    slot->bytes = submission->body.size + submission->envelope.size +
+    slot->bytes = (submission->joined.capacity > 0 ? submission->joined.capacity : submission->body.size) +
+                  submission->envelope.size +
                   submission->parsed.seal.count *
                       (sizeof *submission->facts + sizeof *submission->events + 2 * sizeof *submission->tree) +
                   sizeof *submission;
@@ -112,6 +113,7 @@ bool hub_cache_get(struct hub_cache *cache, uint64_t leaf_index, struct hub_cont
         .hash_stride = sizeof slot->submission->facts[0],
         .tree = slot->submission->tree,
         .events = slot->submission->events,
+        .lender = slot->submission,
     };
     return true;
 }

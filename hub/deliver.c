@@ -6,8 +6,14 @@ struct hub_deliver {
     size_t group_count, item_count;
     struct truc_buffer kept; /* envelopes and nodes; groups hold offsets into it until the frame is sent */
     size_t envelope_at[HUB_DELIVER_ITEMS], nodes_at[HUB_DELIVER_ITEMS];
-    zmq_msg_t body;
-    size_t body_size, body_used;
+    /* The body: lent as long as it is one stretch of one submission's body, which goes out as it came in, to any number
+     * of sessions; a copy from then on. */
+    struct hub_submission *lender; /* an owner of it; NULL: copied */
+    const uint8_t *lent;
+    zmq_msg_t copy;
+    size_t room; /* of the copy; what is expected until there is one */
+    size_t used; /* bytes of the body, lent or copied */
+    bool copied;
 };
 
 truc_error hub_deliver_new(const struct hub_delivery *deliveries, size_t count, struct hub_deliver **out)
@@ -16,58 +22,92 @@ truc_error hub_deliver_new(const struct hub_delivery *deliveries, size_t count, 
 
     if (!frame)
         return TRUC_E_NOMEM;
-    frame->group_count = frame->item_count = frame->body_size = frame->body_used = 0;
+    frame->group_count = frame->item_count = frame->room = frame->used = 0;
     frame->kept = (struct truc_buffer){0};
+    frame->lender = NULL;
+    frame->lent = NULL;
+    frame->copied = false;
     for (size_t i = 0; i < count; i++)
-        frame->body_size += 4u + deliveries[i].posting.size;
-    if (zmq_msg_init_size(&frame->body, frame->body_size) != 0) {
-        free(frame);
-        return TRUC_E_NOMEM;
-    }
+        frame->room += 4u + deliveries[i].posting.size;
     *out = frame;
     return TRUC_OK;
+}
+
+static void give_back_loan(struct hub_deliver *frame)
+{
+    hub_submission_release(frame->lender);
+    frame->lender = NULL;
+    frame->lent = NULL;
 }
 
 void hub_deliver_free(struct hub_deliver **frame)
 {
     if (!*frame)
         return;
-    zmq_msg_close(&(*frame)->body);
+    give_back_loan(*frame);
+    if ((*frame)->copied)
+        zmq_msg_close(&(*frame)->copy);
     truc_buffer_close(&(*frame)->kept);
     free(*frame);
     *frame = NULL;
 }
 
-/* Sizes are known beforehand, but for replays: there they are what the order says, and the content decides. */
+/* Room for `size` bytes more in a copy of what there is. Sizes are known beforehand, but for replays: there they are
+ * what the order says, and the content decides. */
 static truc_error make_room(struct hub_deliver *frame, size_t size)
 {
     zmq_msg_t larger;
 
-    if (frame->body_used + size <= frame->body_size)
+    if (frame->copied && frame->used + size <= frame->room)
         return TRUC_OK;
-    size_t wanted = frame->body_size + size;
-    if (zmq_msg_init_size(&larger, wanted) != 0)
+    size_t room = frame->used + size <= frame->room ? frame->room : frame->used + size;
+    if (zmq_msg_init_size(&larger, room) != 0)
         return TRUC_E_NOMEM;
-    memcpy(zmq_msg_data(&larger), zmq_msg_data(&frame->body), frame->body_used);
-    zmq_msg_close(&frame->body);
-    zmq_msg_init(&frame->body);
-    zmq_msg_move(&frame->body, &larger);
+    if (frame->used > 0)
+        memcpy(zmq_msg_data(&larger), frame->copied ? zmq_msg_data(&frame->copy) : frame->lent, frame->used);
+    if (frame->copied)
+        zmq_msg_close(&frame->copy);
+    give_back_loan(frame);
+    zmq_msg_init(&frame->copy);
+    zmq_msg_move(&frame->copy, &larger);
     zmq_msg_close(&larger);
-    frame->body_size = wanted;
+    frame->room = room;
+    frame->copied = true;
     return TRUC_OK;
 }
 
-static void put_event(struct hub_deliver *frame, struct truc_bytes event)
+/* true where the body stays, or becomes, one stretch that a submission lends. */
+static bool lend_event(struct hub_deliver *frame, struct hub_submission *lender, struct truc_bytes event)
 {
-    uint8_t *at = (uint8_t *)zmq_msg_data(&frame->body) + frame->body_used;
-    uint32_t size = (uint32_t)event.size;
+    const uint8_t *from = event.data - 4;
 
+    if (!lender || frame->copied || (frame->used > 0 && (frame->lender != lender || frame->lent + frame->used != from)))
+        return false;
+    if (!frame->lender) {
+        atomic_fetch_add(&lender->owners, 1);
+        frame->lender = lender;
+        frame->lent = from;
+    }
+    frame->used += 4 + event.size;
+    return true;
+}
+
+static truc_error put_event(struct hub_deliver *frame, struct hub_submission *lender, struct truc_bytes event)
+{
+    if (lend_event(frame, lender, event))
+        return TRUC_OK;
+    truc_error error = make_room(frame, 4 + event.size);
+    if (error)
+        return error;
+    uint8_t *at = (uint8_t *)zmq_msg_data(&frame->copy) + frame->used;
+    uint32_t size = (uint32_t)event.size;
     at[0] = (uint8_t)size;
     at[1] = (uint8_t)(size >> 8);
     at[2] = (uint8_t)(size >> 16);
     at[3] = (uint8_t)(size >> 24);
     memcpy(at + 4, event.data, event.size);
-    frame->body_used += 4 + event.size;
+    frame->used += 4 + event.size;
+    return TRUC_OK;
 }
 
 static void put_item(struct hub_deliver *frame, const struct hub_delivery *delivery)
@@ -125,9 +165,8 @@ truc_error hub_deliver_add(struct hub_deliver *frame, const struct hub_content *
             continue;
         if (event.size != posting->size && !posting->replay)
             return TRUC_E_CORRUPT;
-        if ((error = make_room(frame, 4 + event.size)))
+        if ((error = put_event(frame, content->lender, event)))
             return error;
-        put_event(frame, event);
         put_item(frame, &deliveries[i]);
         indexes[added++] = posting->index;
     }
@@ -183,29 +222,42 @@ static bool fix_views(struct hub_deliver *frame, ProtobufCBinaryData **nodes_out
     return true;
 }
 
-static bool copy_piece(zmq_msg_t *piece, const uint8_t *from, size_t size)
+/* On a ZeroMQ thread, when the bytes were sent. */
+static void body_sent(void *data, void *lender)
 {
-    if (zmq_msg_init_size(piece, size) != 0)
-        return false;
-    memcpy(zmq_msg_data(piece), from, size);
-    return true;
+    (void)data;
+    hub_submission_release(lender);
+}
+
+static bool make_piece(zmq_msg_t *piece, const struct hub_deliver *frame, size_t at, size_t size)
+{
+    if (!frame->lender) {
+        if (zmq_msg_init_size(piece, size) != 0)
+            return false;
+        memcpy(zmq_msg_data(piece), (uint8_t *)zmq_msg_data((zmq_msg_t *)&frame->copy) + at, size);
+        return true;
+    }
+    atomic_fetch_add(&frame->lender->owners, 1);
+    if (zmq_msg_init_data(piece, (void *)(frame->lent + at), size, body_sent, frame->lender) == 0)
+        return true;
+    hub_submission_release(frame->lender);
+    return false;
 }
 
 static void send_pieces(struct hub *hub, struct hub_session *session, struct hub_deliver *frame,
                         const Truc__V1__Deliver *message)
 {
-    const uint8_t *from = zmq_msg_data(&frame->body);
     enum truc_frame_kind kind = TRUC_FRAME_DELIVER;
 
-    for (size_t at = 0; at < frame->body_used;) {
-        size_t size = frame->body_used - at < TRUC_PIECE_MAX ? frame->body_used - at : TRUC_PIECE_MAX;
+    for (size_t at = 0; at < frame->used;) {
+        size_t size = frame->used - at < TRUC_PIECE_MAX ? frame->used - at : TRUC_PIECE_MAX;
         zmq_msg_t piece;
-        if (!copy_piece(&piece, from + at, size)) {
+        if (!make_piece(&piece, frame, at, size)) {
             hub_fatal(hub, "delivering", TRUC_E_NOMEM);
             return;
         }
         at += size;
-        hub_session_send(hub, session, kind, at < frame->body_used ? TRUC_FRAME_MORE : 0,
+        hub_session_send(hub, session, kind, at < frame->used ? TRUC_FRAME_MORE : 0,
                          kind == TRUC_FRAME_DELIVER ? &message->base : NULL, &piece);
         kind = TRUC_FRAME_DATA;
     }
@@ -227,10 +279,10 @@ size_t hub_deliver_send(struct hub *hub, struct hub_session *session, struct hub
     message.floor = floor;
     message.groups = frame->group_views;
     message.n_groups = frame->group_count;
-    if (frame->body_used == frame->body_size && frame->body_used <= TRUC_PIECE_MAX) {
+    if (frame->copied && frame->used == frame->room && frame->used <= TRUC_PIECE_MAX) {
         zmq_msg_t whole;
         zmq_msg_init(&whole);
-        zmq_msg_move(&whole, &frame->body);
+        zmq_msg_move(&whole, &frame->copy);
         hub_session_send(hub, session, TRUC_FRAME_DELIVER, 0, &message.base, &whole);
     } else {
         send_pieces(hub, session, frame, &message);

@@ -11,7 +11,8 @@ struct hub_deliver;
 /* Room for these deliveries. Errors: TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error hub_deliver_new(const struct hub_delivery *deliveries, size_t count, struct hub_deliver **out);
 void hub_deliver_free(struct hub_deliver **frame);
-/* Adds a group: deliveries of one seal, ascending by index. Copies what it needs. Events that are not at hand are left
+/* Adds a group: deliveries of one seal, ascending by index. Events that lie behind each other in one submission's body
+ * are lent, the submission with them; everything else is copied. Events that are not at hand are left
  * out. Errors: TRUC_E_CORRUPT (an event of another size than posted), TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error hub_deliver_add(struct hub_deliver *frame, const struct hub_content *content,
                                          const struct hub_delivery *deliveries, size_t count);

@@ -57,7 +57,7 @@ struct hub_submission {
     struct hub_submission *next; /* in its session's queue */
     uv_work_t work;
     struct hub *hub;
-    unsigned owners; /* loop only: session queue or commit, cache */
+    atomic_uint owners; /* session queue or commit, cache; messages that lend its body, on ZeroMQ's threads too */
     enum hub_submission_state state;
     uint64_t session;
     uint32_t agency;
@@ -83,6 +83,7 @@ struct hub_submission {
         *tree; /* of the seal, as truc_tree_make leaves it: every delivery of its events needs some of it */
     struct hub_submission *same; /* later submissions of the same seal that wait for this one's receipt */
 };
+/* The last owner's frees it. Any thread. */
 void hub_submission_release(struct hub_submission *submission);
 /* Starts verification on the pool; hub_submission_verified() is called on the loop afterwards. */
 void hub_verify_start(struct hub_submission *submission);
@@ -183,6 +184,7 @@ struct hub_content {
     size_t hash_stride;
     const struct truc_hash *tree;    /* all of the seal's tree; NULL: not at hand */
     const struct truc_bytes *events; /* data == NULL: not at hand (erased, or not asked for) */
+    struct hub_submission *lender;   /* whose body the events lie in, each behind its length; NULL: read back */
 };
 struct hub_cache;
 TRUC_MUST_USE truc_error hub_cache_new(size_t bytes, struct hub_cache **out);

@@ -256,7 +256,7 @@ void hub_verify_start(struct hub_submission *submission)
 
 void hub_submission_release(struct hub_submission *submission)
 {
-    if (!submission || --submission->owners > 0)
+    if (!submission || atomic_fetch_sub(&submission->owners, 1) > 1)
         return;
     truc_buffer_close(&submission->envelope);
     truc_buffer_close(&submission->joined);
