@@ -70,16 +70,34 @@ truc_error crypto_fail(truc_error error)
     return error;
 }
 
-void truc_sha256_parts(struct truc_hash *out, const struct truc_bytes *parts, size_t count)
+void truc_sha256_begin(void)
 {
-    EVP_MD_CTX *context = crypto_thread()->sha256;
-    bool good = EVP_DigestInit_ex2(context, algorithms.sha256, NULL) == 1;
-    for (size_t i = 0; i < count; i++) {
-        good = good && EVP_DigestUpdate(context, parts[i].data, parts[i].size) == 1;
-    }
-    if (!good || EVP_DigestFinal_ex(context, out->bytes, NULL) != 1) {
+    if (EVP_DigestInit_ex2(crypto_thread()->sha256, algorithms.sha256, NULL) != 1) {
         abort();
     }
+}
+
+void truc_sha256_add(struct truc_bytes part)
+{
+    if (EVP_DigestUpdate(crypto_thread()->sha256, part.data, part.size) != 1) {
+        abort();
+    }
+}
+
+void truc_sha256_end(struct truc_hash *out)
+{
+    if (EVP_DigestFinal_ex(crypto_thread()->sha256, out->bytes, NULL) != 1) {
+        abort();
+    }
+}
+
+void truc_sha256_parts(struct truc_hash *out, const struct truc_bytes *parts, size_t count)
+{
+    truc_sha256_begin();
+    for (size_t i = 0; i < count; i++) {
+        truc_sha256_add(parts[i]);
+    }
+    truc_sha256_end(out);
 }
 
 void truc_sha256(struct truc_hash *out, struct truc_bytes data)

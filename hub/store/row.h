@@ -8,7 +8,7 @@
 #include "hub/core/input.h"
 #include "hub/store/slots.h"
 
-#define HUB_ROW_FORMAT 1
+#define HUB_ROW_FORMAT 2
 
 /* One input on its way to the journal. For seals also where the plain contents are. */
 struct hub_row_item {
@@ -22,7 +22,7 @@ struct hub_row_header {
     int64_t accepted_at_us;
     uint32_t inputs;
     struct truc_hash previous; /* SHA-256 in the header of the row before; zeros for row 0 */
-    struct truc_hash digest;   /* SHA-256 over everything behind it in the row's bytes */
+    struct truc_hash digest;   /* over everything behind it in the row's bytes: hub/STORAGE.md */
 };
 
 /* Exact size of the row's bytes. Errors: TRUC_E_TOO_LARGE (over 1 GiB), TRUC_E_INVALID (a bug of the caller: body,

@@ -31,7 +31,8 @@ static truc_error read_header(struct truc_bytes row, struct hub_row_header *out)
     if (row.size < ROW_HEADER || memcmp(row.data + ROW_AT_MAGIC, ROW_MAGIC, 4) != 0) {
         return TRUC_E_CORRUPT;
     }
-    if (row_number_at(row.data + ROW_AT_FORMAT, 4) != HUB_ROW_FORMAT) {
+    uint64_t format = row_number_at(row.data + ROW_AT_FORMAT, 4);
+    if (format != HUB_ROW_FORMAT && format != ROW_FORMAT_WHOLE_DIGEST) {
         return TRUC_E_UNSUPPORTED;
     }
     if (row_number_at(row.data + ROW_AT_SIZE, 4) != row.size) {
@@ -52,7 +53,9 @@ truc_error hub_row_open(struct truc_bytes row, struct hub_row_header *out)
     if (error != TRUC_OK) {
         return error;
     }
-    truc_sha256(&digest, truc_bytes(row.data + ROW_AT_NUMBER, row.size - ROW_AT_NUMBER));
+    if ((error = row_digest(row, &digest)) != TRUC_OK) {
+        return error;
+    }
     return memcmp(digest.bytes, out->digest.bytes, TRUC_HASH_SIZE) == 0 ? TRUC_OK : TRUC_E_CORRUPT;
 }
 

@@ -294,7 +294,7 @@ truc_error hub_row_encode(struct hub_row_header *header, struct hub_row_item *it
     memcpy(out + ROW_AT_PREVIOUS, header->previous.bytes, TRUC_HASH_SIZE);
     row_put_number(out + ROW_AT_INPUTS, count, 4);
     row_put_number(out + ROW_AT_SIZE, row.size, 4);
-    truc_sha256(&header->digest, truc_bytes(out + ROW_AT_NUMBER, row.size - ROW_AT_NUMBER));
+    error = row_digest(truc_bytes(out, row.size), &header->digest);
     memcpy(out + ROW_AT_DIGEST, header->digest.bytes, TRUC_HASH_SIZE);
-    return TRUC_OK;
+    return error;
 }

@@ -7,7 +7,7 @@
 
 #include "hub/store/row.h"
 
-/* Where what is in the header. The digest covers everything from ROW_AT_NUMBER to the end. */
+/* Where what is in the header. */
 enum {
     ROW_AT_MAGIC = 0,   /* "TROW" */
     ROW_AT_FORMAT = 4,  /* 4 bytes */
@@ -22,6 +22,12 @@ enum {
 };
 #define ROW_MAGIC "TROW"
 #define ROW_MAX (1u << 30)
+#define ROW_FORMAT_WHOLE_DIGEST 1 /* the digest is over the contents themselves */
+
+/* What belongs at ROW_AT_DIGEST of a row with a whole header: SHA-256 over everything from ROW_AT_NUMBER to the end,
+ * but for the contents of each seal, for which their XXH3 (128 bits, canonical) stands: who they are is said by the
+ * hashes among the facts. Errors: TRUC_E_CORRUPT (lengths that lead outside). */
+TRUC_MUST_USE truc_error row_digest(struct truc_bytes row, struct truc_hash *out);
 
 /* Before each input: its kind, and the size of what follows. */
 enum { INPUT_AT_KIND = 0, INPUT_AT_SIZE = 1, INPUT_HEADER = 5 };

@@ -19,6 +19,11 @@ struct truc_hash {
 void truc_sha256(struct truc_hash *out, struct truc_bytes data);
 /* The same over the concatenation of `count` parts. */
 void truc_sha256_parts(struct truc_hash *out, const struct truc_bytes *parts, size_t count);
+/* The same in steps, for what is too many parts to list: begin, add ..., end. One at a time a thread, with no other
+ * truc_sha256* between; one that is given up is forgotten by the next begin. */
+void truc_sha256_begin(void);
+void truc_sha256_add(struct truc_bytes part);
+void truc_sha256_end(struct truc_hash *out);
 
 /* Fills from the operating system's generator. Errors: TRUC_E_CRYPTO. */
 TRUC_MUST_USE truc_error truc_random(void *out, size_t size);

@@ -360,6 +360,45 @@ static void hostile_rows_are_refused_without_a_crash(void **state)
     sealed_free(&sealed);
 }
 
+static void every_byte_of_a_row_is_under_its_digest(void **state)
+{
+    struct world *world = *state;
+    struct sealed sealed;
+    struct hub_row_header header = {.row = 0}, seen;
+    sealed_make(&sealed, world->key, 3, 40, 1);
+    struct truc_bytes row = encode(world, &sealed.item, 1, &header);
+    assert_ok(hub_row_open(row, &seen));
+    for (size_t at = 8; at < row.size; at++) {
+        ((uint8_t *)row.data)[at] ^= 0x10;
+        assert_int_equal(hub_row_open(row, &seen), TRUC_E_CORRUPT);
+        ((uint8_t *)row.data)[at] ^= 0x10;
+    }
+    release(row);
+    sealed_free(&sealed);
+}
+
+/* Journals are never rewritten: what an older hub wrote is read for ever. */
+static void rows_of_format_1_are_still_read(void **state)
+{
+    struct world *world = *state;
+    struct sealed sealed;
+    struct hub_row_header header = {.row = 0}, seen;
+    struct truc_hash digest;
+    sealed_make(&sealed, world->key, 3, 40, 1);
+    struct truc_bytes row = encode(world, &sealed.item, 1, &header);
+    uint8_t *bytes = (uint8_t *)row.data;
+    bytes[7] = 1;
+    truc_sha256(&digest, truc_bytes(bytes + 40, row.size - 40));
+    memcpy(bytes + 8, digest.bytes, sizeof digest.bytes);
+    assert_ok(hub_row_open(row, &seen));
+    bytes[row.size - 1] ^= 1;
+    assert_int_equal(hub_row_open(row, &seen), TRUC_E_CORRUPT);
+    bytes[7] = 3;
+    assert_int_equal(hub_row_open(row, &seen), TRUC_E_UNSUPPORTED);
+    release(row);
+    sealed_free(&sealed);
+}
+
 /* The budget on disk is 1.7 times the payload for 1 KiB and its attributes, state included. */
 static void facts_stay_small(void **state)
 {
@@ -405,6 +444,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_flipped_bit_goes_unseen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_altered_content_does_not_decrypt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hostile_rows_are_refused_without_a_crash, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_byte_of_a_row_is_under_its_digest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rows_of_format_1_are_still_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(facts_stay_small, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_does_not_fit_together_is_not_written, set_up, tear_down),
     };
