@@ -6,14 +6,14 @@
  *   log.c          tree, leaf places                    decide.c         the outcome of one event
  *   chain.c        chains of seals                      govern.c         administrative acts
  *   idempotency.c  what was accepted in the horizon     inbox.c          life of a posting
- *                                                       inbox_find.c     look-ups in inboxes */
+ *   idempotency_runs.c  the older of it, sorted         inbox_find.c     look-ups in inboxes */
 #ifndef HUB_CORE_CORE_INTERNAL_H
 #define HUB_CORE_CORE_INTERNAL_H
 
 #include "hub/core/blocks.h"
 #include "hub/core/record.h"
 
-#define CORE_STATE_VERSION 1
+#define CORE_STATE_VERSION 2
 #define CORE_TIME_MAX_US INT64_C(253402300799999999) /* the year 9999: sums of times cannot overflow below it */
 #define CORE_SECOND_US INT64_C(1000000)
 #define CORE_REASONS 128
@@ -34,6 +34,7 @@ enum core_letter {
     CORE_GRANT = 'g',
     CORE_HEAD = 'h',
     CORE_IDEMPOTENCY = 'i',
+    CORE_RUN = 'j',
     CORE_KEY = 'k',
     CORE_LEAF = 'L',
     CORE_LEAF_PLACE = 'l',
@@ -131,15 +132,22 @@ struct core_route_cache {
     size_t count, capacity;
 };
 
+#define CORE_TAG_BITS 40 /* of an idempotency key: what table and runs find a record by */
+
+struct core_run {
+    uint32_t *filter;
+};
+
 struct core_idempotency {
-    struct core_idempotency_slot {
-        uint64_t prefix;  /* of the key */
-        uint64_t ordinal; /* + 1; 0: free */
-    } * slots;
-    size_t capacity;
+    uint64_t *slots; /* the newest records; 1 << bits of them, or NULL */
+    unsigned bits;
+    size_t count;
     uint64_t first, next; /* records that are remembered: [first, next) */
     struct block_cursor tail;
-    int64_t oldest_us; /* accepted_at of `first`, where first < next */
+    int64_t oldest_us;     /* accepted_at of `first`, where first < next */
+    struct core_run *runs; /* runs from first_run on, built or being built */
+    uint64_t first_run;
+    size_t run_count, run_capacity;
 };
 struct core_accepted {
     uint8_t key[16];
@@ -253,6 +261,7 @@ TRUC_MUST_USE truc_error core_fork(struct hub_core *core, const struct hub_input
 
 TRUC_MUST_USE truc_error core_idempotency_load(struct hub_core *core);
 void core_idempotency_close(struct core_idempotency *idempotency);
+uint64_t core_idempotency_tag(const uint8_t key[16]);
 /* Drops what is older than the horizon at `now_us`. */
 TRUC_MUST_USE truc_error core_idempotency_forget(struct hub_core *core, int64_t now_us);
 /* Errors: TRUC_E_NOT_FOUND. */
@@ -261,6 +270,33 @@ TRUC_MUST_USE truc_error core_idempotency_add(struct hub_core *core, const struc
                                               uint64_t sequence);
 /* Brings the memory of the keys' slots closer before they are looked up. */
 void core_idempotency_prefetch(const struct hub_core *core, const struct hub_event_facts *facts, size_t count);
+
+/* The table of the newest records. Where a tag's search begins; taking a record out; and walking over all slots that
+ * may hold tags whose homes are in [home, end), and over some others: *step starts at 0, false at the end. */
+size_t core_table_home(const struct core_idempotency *table, uint64_t tag);
+void core_table_take_out(struct core_idempotency *table, uint64_t tag, uint64_t ordinal);
+bool core_table_next(const struct core_idempotency *table, size_t home, size_t end, size_t *step, uint64_t *tag,
+                     uint64_t *ordinal);
+
+/* Runs: idempotency_runs.c. After a record was added: moves a part of what is due from the table into a run. */
+TRUC_MUST_USE truc_error core_runs_step(struct hub_core *core);
+/* After `first` moved: gives up runs that are wholly before it. */
+TRUC_MUST_USE truc_error core_runs_forget(struct hub_core *core);
+/* Reads the runs at open; *records: how many of those remembered they hold. */
+TRUC_MUST_USE truc_error core_runs_load(struct hub_core *core, uint64_t *records);
+void core_runs_close(struct core_idempotency *idempotency);
+/* Below this ordinal every record is in a run. */
+uint64_t core_runs_end(const struct core_idempotency *table);
+/* Whether a record is in a run, going by how far they are built. */
+bool core_runs_have(const struct core_idempotency *table, uint64_t tag, uint64_t ordinal);
+void core_runs_prefetch(const struct core_idempotency *table, uint64_t tag);
+struct core_run_search {
+    uint64_t tag;
+    size_t run; /* of those in memory */
+    size_t at;  /* place in its bucket + 1; 0: not looked for yet */
+};
+/* Candidates one after the other. Errors: TRUC_E_NOT_FOUND at the end, the port's. */
+TRUC_MUST_USE truc_error core_runs_next(struct hub_core *core, struct core_run_search *search, uint64_t *ordinal);
 
 /* ---- inboxes
  * ---------------------------------------------------------------------------------------------------------------- */
