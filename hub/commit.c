@@ -2,6 +2,8 @@
  * it persisted is applied, put under a checkpoint, and only then answered. */
 #include "hub/hub.h"
 
+#include <errno.h>
+
 #define FLUSH_BYTES (16u << 20)
 #define FLUSH_MS 1000
 #define RETRY_MS 200
@@ -33,6 +35,7 @@ void hub_commit_free(struct hub_commit **commit_in)
     *commit_in = NULL;
     if (!commit)
         return;
+    hub_recalls_close(&commit->recalls);
     for (size_t i = 0; i < commit->count; i++)
         release_all(commit->submissions[i]);
     for (size_t i = 0; i < commit->ack_count; i++)
@@ -44,7 +47,6 @@ void hub_commit_free(struct hub_commit **commit_in)
     free(commit->items);
     free(commit->submissions);
     free(commit->acks);
-    free(commit->holds);
     free(commit->settles);
     free(commit->blocks);
     free(commit);
@@ -126,17 +128,6 @@ void hub_storage_rejected(struct hub *hub)
     hub->rejected_until_ms = uv_now(&hub->loop) + REJECTED_MS;
 }
 
-/* Its recalls are decided, or refused. */
-static truc_error end_holds(struct hub *hub, struct hub_commit *commit)
-{
-    truc_error error = TRUC_OK;
-
-    for (size_t i = 0; !error && i < commit->hold_count; i++)
-        error = hub_dispatch_unhold(hub->dispatch, commit->holds[i].agency, commit->holds[i].sequence);
-    commit->hold_count = 0;
-    return error;
-}
-
 /* ---- rejected: storage full
  * --------------------------------------------------------------------------------------------- */
 
@@ -203,10 +194,10 @@ static void on_rejected(struct hub *hub, struct hub_commit *commit)
     hub_storage_rejected(hub);
     struct hub_commit *both[] = {commit, hub->building};
     for (size_t i = 0; i < 2; i++) {
-        refuse_seals(hub, both[i]);
-        truc_error error = end_holds(hub, both[i]);
+        truc_error error = hub_recalls_end(&both[i]->recalls, hub->dispatch);
         if (error)
             hub_fatal(hub, "giving a recalled event free", error);
+        refuse_seals(hub, both[i]);
         drop_forks(hub, both[i]);
         take_out_what_was_dropped(both[i]);
     }
@@ -248,6 +239,15 @@ static bool remember_checkpoint(struct hub *hub)
     return true;
 }
 
+/* What the recalls under way mean may have come with this row: they take hold before anybody gets it. */
+static truc_error look_again(struct hub *hub)
+{
+    truc_error error =
+        hub->writing ? hub_recalls_look_again(&hub->writing->recalls, hub->core, hub->dispatch) : TRUC_OK;
+
+    return error ? error : hub_recalls_look_again(&hub->building->recalls, hub->core, hub->dispatch);
+}
+
 truc_error hub_apply_effects(struct hub *hub)
 {
     bool registry = false;
@@ -259,6 +259,8 @@ truc_error hub_apply_effects(struct hub *hub)
         if (hub->dispatch)
             error = hub_dispatch_effect(hub->dispatch, effect);
     }
+    if (!error && hub->dispatch)
+        error = look_again(hub);
     if (!error && registry) {
         struct hub_keyring *before = hub->keys;
         hub->keys = NULL;
@@ -318,7 +320,7 @@ static void on_persisted(struct hub *hub, struct hub_commit *commit)
     if (!error)
         error = hub_apply_effects(hub);
     if (!error)
-        error = end_holds(hub, commit);
+        error = hub_recalls_end(&commit->recalls, hub->dispatch);
     if (!error && hub_core_tree_size(hub->core) != size_before)
         error = hub_sign_checkpoint(hub);
     if (error) {
@@ -350,6 +352,7 @@ void hub_commit_finish(struct hub *hub)
         } else if (batch->result == TRUC_E_FULL) {
             on_rejected(hub, commit);
         } else {
+            errno = batch->os_error;
             hub_fatal(hub, "writing the journal", batch->result);
             hub_commit_free(&commit);
         }

@@ -122,6 +122,7 @@ static void put_item(struct hub_deliver *frame, const struct hub_delivery *deliv
     item->index = posting->index;
     item->attempt = delivery->attempt;
     item->replay = posting->replay;
+    item->requeued = posting->requeued;
     item->receipt_wanted = posting->receipt_wanted;
     frame->item_views[frame->item_count++] = item;
 }

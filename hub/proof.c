@@ -93,21 +93,47 @@ static bool was_addressed(struct hub *hub, const struct hub_agency *agency, cons
         const struct hub_subscription *subscription = hub_core_subscription_at(hub->core, i);
         if (subscription->agency == agency->number &&
             truc_type_matches(truc_bytes_of(subscription->type), truc_buffer_view(&job->type)))
-            return true;
+            return hub_core_was_granted(hub->core, truc_bytes_of(job->sender), agency->number,
+                                        truc_buffer_view(&job->type)); /* anybody may subscribe to anything */
     }
     return false;
 }
 
-static bool may_see(struct hub *hub, const struct hub_session *session, const struct proof_job *job,
-                    const struct truc_leaf *leaf)
+/* What still waits for its first delivery may yet be recalled, and what was recalled is not given by another door. */
+static truc_error is_withheld(struct hub *hub, const struct hub_agency *agency, uint64_t sequence, bool *withheld)
+{
+    struct hub_posting posting;
+    truc_error error = hub_core_was_recalled(hub->core, agency->number, sequence, withheld);
+
+    if (error || *withheld)
+        return error;
+    error = hub_core_posting_of(hub->core, agency->number, sequence, &posting);
+    if (error)
+        return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
+    *withheld = posting.state == HUB_POSTING_PENDING && posting.attempts == 0 && !posting.requeued &&
+                posting.number >= agency->boot_number &&
+                !hub_dispatch_in_flight(hub->dispatch, agency->number, sequence);
+    return TRUC_OK;
+}
+
+static truc_error may_see(struct hub *hub, const struct hub_session *session, const struct proof_job *job,
+                          const struct truc_leaf *leaf, bool *may)
 {
     const struct hub_agency *agency = hub_core_agency_by_number(hub->core, session->agency);
+    bool withheld = false;
 
+    *may = false;
     if (!agency)
-        return false;
-    if (agency->role != HUB_ROLE_AGENCY || strcmp(agency->code, job->sender) == 0)
-        return true;
-    return leaf->outcomes[job->index].code == TRUC_OUTCOME_ACCEPTED && was_addressed(hub, agency, job);
+        return TRUC_OK;
+    if (agency->role != HUB_ROLE_AGENCY || strcmp(agency->code, job->sender) == 0) {
+        *may = true;
+        return TRUC_OK;
+    }
+    if (leaf->outcomes[job->index].code != TRUC_OUTCOME_ACCEPTED || !was_addressed(hub, agency, job))
+        return TRUC_OK;
+    truc_error error = is_withheld(hub, agency, job->sequence, &withheld);
+    *may = !error && !withheld;
+    return error;
 }
 
 static void set_hash(ProtobufCBinaryData *view, struct truc_hash *hash)
@@ -157,12 +183,15 @@ static truc_error answer(struct hub *hub, struct hub_session *session, struct pr
     struct truc_leaf *leaf = malloc(sizeof *leaf);
     struct truc_buffer bytes = {0};
     truc_error error = leaf ? job->error : TRUC_E_NOMEM;
+    bool may = false;
 
     if (!error)
         error = hub_core_leaf(hub->core, job->place.leaf_index, &bytes);
     if (!error)
         error = truc_leaf_parse(truc_buffer_view(&bytes), leaf);
-    if (!error && may_see(hub, session, job, leaf))
+    if (!error)
+        error = may_see(hub, session, job, leaf, &may);
+    if (!error && may)
         error = answer_yes(hub, session, job, &bytes);
     else if (!error)
         answer_no(hub, session, job->request, TRUC_NOT_GRANTED);

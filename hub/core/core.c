@@ -284,7 +284,7 @@ static truc_error apply_subscribe(struct hub_core *core, const struct hub_input 
     if (truc_type_pattern_is_valid(type) && (source.size == 0 || truc_agency_is_valid(source))) {
         if (input->u.subscribe.remove) {
             error = core_unsubscribe(core, agency, type, source);
-        } else if (agency->subscriptions < CORE_SUBSCRIPTIONS_MAX) {
+        } else if (agency->subscriptions < HUB_SUBSCRIPTIONS_MAX) {
             error = core_subscribe(core, agency, type, source);
         }
     }

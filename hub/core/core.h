@@ -183,10 +183,28 @@ size_t hub_core_transport_count(const struct hub_core *core);
 const struct hub_transport_key *hub_core_transport_at(const struct hub_core *core, size_t at);
 size_t hub_core_grant_count(const struct hub_core *core);
 const struct hub_grant *hub_core_grant_at(const struct hub_core *core, size_t at);
+/* Did a grant, still given or withdrawn, ever allow `from` to send events of that type to agency `to`? */
+bool hub_core_was_granted(const struct hub_core *core, struct truc_bytes from, uint32_t to, struct truc_bytes type);
+#define HUB_SUBSCRIPTIONS_MAX 1024 /* of one agency by its own SUBSCRIBE: no peer grows the registry without end */
+uint32_t hub_core_subscriptions_of(const struct hub_core *core, uint32_t agency);
 size_t hub_core_subscription_count(const struct hub_core *core);
 const struct hub_subscription *hub_core_subscription_at(const struct hub_core *core, size_t at);
 const struct hub_parameters *hub_core_parameters(const struct hub_core *core);
 uint64_t hub_core_refusals(const struct hub_core *core, unsigned reason); /* events refused with it, since genesis */
+
+/* Whom a recall means by one of its names: an agency, a group, or everybody (neither is set). Groups only grow: who got
+ * an event as a member still is one. */
+struct hub_meant {
+    uint32_t agency, group;
+};
+/* What a name stands for, "@" before a group's. Errors: TRUC_E_NOT_FOUND (nobody is enrolled under it). */
+TRUC_MUST_USE truc_error hub_core_meant(const struct hub_core *core, struct truc_bytes name, struct hub_meant *out);
+/* Does every name stand for somebody other than the sender? Of no name at all, yes. */
+bool hub_core_knows_recipients(const struct hub_core *core, uint32_t sender, struct truc_bytes recipients);
+/* The agencies that are meant, at 0, 1, 2 ...; 0: no more. */
+uint32_t hub_core_meant_at(const struct hub_core *core, const struct hub_meant *meant, size_t at);
+/* The groups that an agency is in, as struct hub_meant has them, at 0, 1, 2 ...; 0: no more. */
+uint32_t hub_core_group_at(const struct hub_core *core, uint32_t agency, size_t at);
 
 /* ---- inboxes
  * ---------------------------------------------------------------------------------------------------------- */
@@ -214,6 +232,12 @@ struct hub_posting {
 /* Errors: TRUC_E_NOT_FOUND (no such number, or settled and forgotten). */
 TRUC_MUST_USE truc_error hub_core_posting(struct hub_core *core, uint32_t agency, uint64_t number,
                                           struct hub_posting *out);
+/* That of an event by its sequence, not of its replays. Errors: TRUC_E_NOT_FOUND (never posted there, or its end is
+ * forgotten; was it recalled: below). */
+TRUC_MUST_USE truc_error hub_core_posting_of(struct hub_core *core, uint32_t agency, uint64_t sequence,
+                                             struct hub_posting *out);
+/* Was the event recalled from that agency? This is never forgotten. */
+TRUC_MUST_USE truc_error hub_core_was_recalled(struct hub_core *core, uint32_t agency, uint64_t sequence, bool *out);
 /* The first number >= from with one of the wanted states (bits 1 << hub_posting_state); TRUC_E_NOT_FOUND beyond. */
 TRUC_MUST_USE truc_error hub_core_posting_next(struct hub_core *core, uint32_t agency, uint64_t from, unsigned states,
                                                struct hub_posting *out);

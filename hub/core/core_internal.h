@@ -18,7 +18,6 @@
 #define CORE_SECOND_US INT64_C(1000000)
 #define CORE_REASONS 128
 #define CORE_NOTE_MAX 200
-#define CORE_SUBSCRIPTIONS_MAX 1024 /* of one agency by its own SUBSCRIBE: no peer grows the registry without end */
 #define CORE_NODE_LEVELS 8          /* tree levels with a cursor of their own; those above change rarely */
 #define CORE_NO_GRANT UINT32_MAX
 
@@ -40,6 +39,7 @@ enum core_letter {
     CORE_LEAF_PLACE = 'l',
     CORE_NODE = 'n',
     CORE_NOTE = 'o',
+    CORE_RECALLED = 'r',
     CORE_SEALS = 's',
     CORE_TRANSPORT = 't',
     CORE_SUBSCRIPTION = 'u',
@@ -67,6 +67,7 @@ struct core_agency {
     struct hub_chain_head last_seal;
     uint32_t subscriptions;
     bool head_dirty;
+    struct block_series postings;
     struct block_cursor tail, hand; /* postings: where new ones go, where old ones change */
     /* Numbers whose posting lies in a record of its own, ascending: number << 1 | (1 where it is dead). */
     uint64_t *exceptions;

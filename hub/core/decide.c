@@ -70,28 +70,20 @@ static truc_error post_all(struct hub_core *core, const struct core_sealing *sea
     return error;
 }
 
-/* Recalls from one named recipient or all of a group. *named: somebody is meant; *taken: from somebody it was taken. */
-static truc_error recall_from(struct hub_core *core, const struct core_agency *sender, struct truc_bytes recipient,
-                              uint64_t sequence, struct hub_effects *effects, bool *named, bool *taken)
+static bool is_in_hand(const struct hub_event_facts *facts, uint32_t agency)
 {
-    struct core_agency *agency = NULL;
-    const struct core_group *group = NULL;
-    if (recipient.size > 0 && recipient.data[0] == '@') {
-        uint32_t number = core_group_find(core, truc_bytes(recipient.data + 1, recipient.size - 1));
-        group = number == 0 ? NULL : &core->registry.groups[number - 1];
-    } else {
-        agency = core_agency_of(core, recipient);
-    }
-    for (size_t i = 0; i < (group != NULL ? group->count : agency != NULL); i++) {
-        struct core_agency *from = group != NULL ? core_agency(core, group->members[i]) : agency;
-        if (group != NULL && from == sender) {
+    return agency / 8 < facts->in_hand.size && (facts->in_hand.data[agency / 8] >> agency % 8 & 1) != 0;
+}
+
+static truc_error recall_from(struct hub_core *core, const struct hub_event_facts *facts, const struct hub_meant *meant,
+                              uint64_t sequence, struct hub_effects *effects, bool *taken)
+{
+    uint32_t number;
+    for (size_t at = 0; (number = hub_core_meant_at(core, meant, at)) != 0; at++) {
+        if (is_in_hand(facts, number)) {
             continue;
         }
-        *named = true;
-        if (sequence == 0) {
-            continue;
-        }
-        truc_error error = core_inbox_recall(core, from, sequence, effects);
+        truc_error error = core_inbox_recall(core, core_agency(core, number), sequence, effects);
         if (error != TRUC_OK && error != TRUC_E_NOT_FOUND) {
             return error;
         }
@@ -100,40 +92,36 @@ static truc_error recall_from(struct hub_core *core, const struct core_agency *s
     return TRUC_OK;
 }
 
+/* Accepted: none of those meant who had not been handed the event will be. */
 static truc_error recall(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,
                          struct hub_effects *effects, uint8_t *reason)
 {
     const struct hub_event_facts *facts = &sealing->input->events[index];
-    struct core_accepted event = {.sequence = 0};
+    struct core_accepted event;
+    struct hub_meant meant = {0};
     struct truc_bytes one;
-    size_t at = 0, count = 0;
     bool taken = false;
-    truc_error error = TRUC_OK;
     /* First all names: an unknown one refuses the recall as a whole, before anything is taken. */
-    for (; error == TRUC_OK && truc_recipients_next(facts->recipients, &at, &one); count++) {
-        bool named = false;
-        error = recall_from(core, sealing->sender, one, 0, effects, &named, &taken);
-        if (error == TRUC_OK && !named) {
-            *reason = TRUC_NO_RECIPIENT;
-            return TRUC_OK;
-        }
-    }
-    if (error == TRUC_OK && count == 0) {
+    if (!hub_core_knows_recipients(core, sealing->sender->pub.number, facts->recipients)) {
         *reason = TRUC_NO_RECIPIENT;
         return TRUC_OK;
     }
-    if (error == TRUC_OK) {
-        error = core_idempotency_find(core, facts->recalled, &event);
+    *reason = TRUC_ILLEGAL_TRANSITION;
+    truc_error error = core_idempotency_find(core, facts->recalled, &event);
+    if (error != TRUC_OK) {
+        return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
     }
-    at = 0;
-    for (unsigned i = 0; error == TRUC_OK && i < 64 && truc_recipients_next(facts->recipients, &at, &one); i++) {
-        bool named = false;
-        if ((facts->recall_in_flight >> i & 1) == 0) {
-            error = recall_from(core, sealing->sender, one, event.sequence, effects, &named, &taken);
+    if (facts->recipients.size == 0) {
+        error = recall_from(core, facts, &meant, event.sequence, effects, &taken);
+    }
+    for (size_t at = 0; error == TRUC_OK && truc_recipients_next(facts->recipients, &at, &one);) {
+        error = hub_core_meant(core, one, &meant);
+        if (error == TRUC_OK) {
+            error = recall_from(core, facts, &meant, event.sequence, effects, &taken);
         }
     }
     *reason = taken ? TRUC_ACCEPTED : TRUC_ILLEGAL_TRANSITION;
-    return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
+    return error;
 }
 
 static truc_error decide_by_kind(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,

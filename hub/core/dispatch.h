@@ -68,6 +68,8 @@ TRUC_MUST_USE truc_error hub_dispatch_ack(struct hub_dispatch *dispatch, uint64_
                                           struct hub_range range, struct hub_ranges *valid, struct hub_ranges *stale);
 /* true: valid, the entry is RETURNING and a NACK input must be journaled; false: stale. */
 bool hub_dispatch_nack(struct hub_dispatch *dispatch, uint64_t session, uint64_t lease, uint64_t number);
+/* Whether the number is (still) leased to the session under that lease. */
+bool hub_dispatch_is_leased(const struct hub_dispatch *dispatch, uint64_t session, uint64_t lease, uint64_t number);
 /* The session is gone: its leased entries are RETURNING; a RELEASE input for `released` must be journaled. */
 TRUC_MUST_USE truc_error hub_dispatch_close(struct hub_dispatch *dispatch, uint64_t session,
                                             struct hub_ranges *released);
@@ -83,13 +85,14 @@ int64_t hub_dispatch_next_us(struct hub_dispatch *dispatch);
 
 /* For recalls: is the event of that sequence leased (or was it, in this run) in the agency's inbox? */
 bool hub_dispatch_in_flight(const struct hub_dispatch *dispatch, uint32_t agency, uint64_t sequence);
-/* A recall of that event was admitted and is not applied yet: from now on it is not leased in that inbox, whether it is
- * in memory or still to come, and the later ones of its subject wait behind it. What is leased already stays so: ask
- * hub_dispatch_in_flight first. Holds are counted; each must be ended by one unhold, after the effects of the recall's
- * row, whatever it decided, or when its seal is refused. Errors: TRUC_E_NOMEM. */
-TRUC_MUST_USE truc_error hub_dispatch_hold(struct hub_dispatch *dispatch, uint32_t agency, uint64_t sequence);
+/* A recall of that event was admitted and is not applied yet: from now on it is not leased to those whom the recall
+ * means (one hold for each of its names), whether it is in their inboxes already or still to come, and the later ones
+ * of its subject wait behind it. What is leased already stays so: ask hub_dispatch_in_flight first. Holds are counted;
+ * each must be ended by one unhold, after the effects of the recall's row, whatever it decided, or when its seal is
+ * refused. Errors: TRUC_E_NOMEM. */
+TRUC_MUST_USE truc_error hub_dispatch_hold(struct hub_dispatch *dispatch, uint64_t sequence, struct hub_meant meant);
 /* Nothing happens where nothing is held. Errors: TRUC_E_NOMEM. */
-TRUC_MUST_USE truc_error hub_dispatch_unhold(struct hub_dispatch *dispatch, uint32_t agency, uint64_t sequence);
+TRUC_MUST_USE truc_error hub_dispatch_unhold(struct hub_dispatch *dispatch, uint64_t sequence, struct hub_meant meant);
 /* Entries held in memory, for bounds and status. */
 size_t hub_dispatch_entries(const struct hub_dispatch *dispatch);
 

@@ -280,12 +280,10 @@ bool dispatch_entry_expired(const struct hub_dispatch *dispatch, const struct di
     return entry->posting.expires_us > 0 && entry->posting.expires_us <= dispatch->now_us;
 }
 
-bool dispatch_entry_ready(const struct hub_dispatch *dispatch, const struct dispatch_inbox *inbox,
-                          const struct dispatch_entry *entry)
+bool dispatch_entry_ready(const struct hub_dispatch *dispatch, const struct dispatch_entry *entry)
 {
     return entry->state == ENTRY_WAITING && entry->posting.not_before_us <= dispatch->now_us &&
-           !dispatch_entry_expired(dispatch, entry) && (entry->subject == NULL || entry->subject->cursor == entry) &&
-           !dispatch_hold_stops(dispatch, inbox, entry);
+           !dispatch_entry_expired(dispatch, entry) && (entry->subject == NULL || entry->subject->cursor == entry);
 }
 
 /* Whatever its state kept up is let go; the caller gives it the next one. */
@@ -365,7 +363,7 @@ truc_error dispatch_entry_lease(struct hub_dispatch *dispatch, struct dispatch_i
     subject->holder = frame->session->session;
     subject->in_flight++;
     subject->cursor = past_flight(entry->next);
-    if (subject->cursor != NULL && dispatch_entry_ready(dispatch, inbox, subject->cursor)) {
+    if (subject->cursor != NULL && dispatch_entry_ready(dispatch, subject->cursor)) {
         return dispatch_push_ready(dispatch, inbox, subject->cursor->posting.number);
     }
     return TRUC_OK;
@@ -400,7 +398,7 @@ truc_error dispatch_entry_remove(struct hub_dispatch *dispatch, struct dispatch_
         bool freed = subject->cursor != cursor || (in_flight && subject->in_flight == 0);
         if (subject->head == NULL) {
             subject_close(dispatch, inbox, subject);
-        } else if (freed && subject->cursor != NULL && dispatch_entry_ready(dispatch, inbox, subject->cursor)) {
+        } else if (freed && subject->cursor != NULL && dispatch_entry_ready(dispatch, subject->cursor)) {
             err = dispatch_push_ready(dispatch, inbox, subject->cursor->posting.number);
         }
     }
@@ -444,9 +442,9 @@ truc_error dispatch_entry_place(struct hub_dispatch *dispatch, struct dispatch_i
         err = dispatch_push_expiry(dispatch, inbox, posting->expires_us, posting->number);
     }
     struct dispatch_entry *next = freed ? subject->cursor : NULL;
-    if (err == TRUC_OK && dispatch_entry_ready(dispatch, inbox, entry)) {
+    if (err == TRUC_OK && dispatch_entry_ready(dispatch, entry)) {
         err = dispatch_push_ready(dispatch, inbox, posting->number);
-    } else if (err == TRUC_OK && next != NULL && dispatch_entry_ready(dispatch, inbox, next)) {
+    } else if (err == TRUC_OK && next != NULL && dispatch_entry_ready(dispatch, next)) {
         err = dispatch_push_ready(dispatch, inbox, next->posting.number);
     }
     if (subject != NULL) {

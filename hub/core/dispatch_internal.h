@@ -136,16 +136,24 @@ struct dispatch_inbox {
     bool active, load, behind;
 };
 
-/* A recall of that event is under way: until it is decided, none may be handed out. The entries themselves know nothing
- * of it, as most of them are not in memory. */
+/* A recall of that event is under way: dispatch_hold.c. */
 struct dispatch_hold {
     struct dispatch_hold_key {
-        uint64_t sequence, agency;
+        uint64_t sequence;
+        uint32_t agency, group; /* as struct hub_meant */
     } key;
-    size_t count;    /* recalls under way */
-    uint64_t number; /* the one that came up meanwhile and was turned away; 0: none */
+    size_t count; /* recalls under way */
     bool unhashed;
     UT_hash_handle hh;
+};
+
+/* What came up and was turned away because of a hold. */
+struct dispatch_aside {
+    struct dispatch_place {
+        uint32_t agency;
+        uint64_t number;
+    } * items;
+    size_t count, capacity;
 };
 
 struct dispatch_queue {
@@ -168,6 +176,7 @@ struct hub_dispatch {
     struct dispatch_session *sessions;
     struct dispatch_frame *frames; /* by lease */
     struct dispatch_hold *holds;
+    struct dispatch_aside aside;
     struct dispatch_frame *oldest, *newest;
     struct dispatch_pool entry_pool, subject_pool, frame_pool;
 };
@@ -185,9 +194,8 @@ TRUC_MUST_USE truc_error dispatch_inbox_open(struct hub_dispatch *dispatch, uint
 struct dispatch_inbox *dispatch_inbox_find(const struct hub_dispatch *dispatch, uint32_t agency);
 struct dispatch_entry *dispatch_entry_find(const struct dispatch_inbox *inbox, uint64_t number);
 bool dispatch_entry_expired(const struct hub_dispatch *dispatch, const struct dispatch_entry *entry);
-/* May it be leased now (to the holder of its subject, if that has one)? */
-bool dispatch_entry_ready(const struct hub_dispatch *dispatch, const struct dispatch_inbox *inbox,
-                          const struct dispatch_entry *entry);
+/* May it be leased now (to the holder of its subject, if that has one), unless a hold stops it? */
+bool dispatch_entry_ready(const struct hub_dispatch *dispatch, const struct dispatch_entry *entry);
 void dispatch_mark_active(struct hub_dispatch *dispatch, struct dispatch_inbox *inbox);
 
 /* Takes a posting into memory that is not there: PENDING, or DEAD and holding its subject; others are passed over. */
@@ -216,9 +224,12 @@ bool dispatch_holds(const struct hub_dispatch *dispatch, const struct hub_postin
 
 /* ---- holds: dispatch_hold.c ------------------------------------------------------------------------------------ */
 
-/* Does a hold keep back the entry, which could be leased but for that? If so, it comes up again when the hold ends. */
+/* Does a hold keep back the entry, which could be leased but for that? Then it is to be put aside. */
 bool dispatch_hold_stops(const struct hub_dispatch *dispatch, const struct dispatch_inbox *inbox,
                          const struct dispatch_entry *entry);
+/* Comes up again when a hold ends. Errors: TRUC_E_NOMEM. */
+TRUC_MUST_USE truc_error dispatch_put_aside(struct hub_dispatch *dispatch, const struct dispatch_inbox *inbox,
+                                            uint64_t number);
 void dispatch_holds_close(struct hub_dispatch *dispatch);
 
 /* ---- frames: dispatch_lease.c ---------------------------------------------------------------------------------- */

@@ -98,8 +98,13 @@ struct dispatch_entry *dispatch_peek(struct hub_dispatch *dispatch, struct dispa
             return NULL;
         }
         struct dispatch_entry *entry = dispatch_entry_find(inbox, heap->items[0].number);
-        if (entry == NULL || !dispatch_entry_ready(dispatch, inbox, entry)) {
+        if (entry == NULL || !dispatch_entry_ready(dispatch, entry)) {
             dispatch_heap_pop(heap);
+            continue;
+        }
+        if (dispatch_hold_stops(dispatch, inbox, entry)) {
+            dispatch_heap_pop(heap);
+            dispatch->failure = dispatch_put_aside(dispatch, inbox, entry->posting.number);
             continue;
         }
         const struct dispatch_subject *subject = entry->subject;
@@ -239,6 +244,13 @@ truc_error hub_dispatch_ack(struct hub_dispatch *dispatch, uint64_t session, uin
     return ack_entries(dispatch, frame, first, last, valid, stale);
 }
 
+bool hub_dispatch_is_leased(const struct hub_dispatch *dispatch, uint64_t session, uint64_t lease, uint64_t number)
+{
+    const struct dispatch_frame *frame = frame_find(dispatch, session, lease);
+    const struct dispatch_entry *entry = frame == NULL ? NULL : dispatch_entry_find(frame->session->inbox, number);
+    return entry != NULL && entry->state == ENTRY_LEASED && entry->frame == frame;
+}
+
 bool hub_dispatch_nack(struct hub_dispatch *dispatch, uint64_t session, uint64_t lease, uint64_t number)
 {
     struct dispatch_frame *frame = frame_find(dispatch, session, lease);
@@ -320,7 +332,7 @@ truc_error hub_dispatch_close(struct hub_dispatch *dispatch, uint64_t session_nu
     truc_error err = TRUC_OK;
     for (size_t i = 0; i < session->ready.count && err == TRUC_OK; i++) {
         struct dispatch_entry *entry = dispatch_entry_find(inbox, session->ready.items[i].number);
-        if (entry != NULL && dispatch_entry_ready(dispatch, inbox, entry)) {
+        if (entry != NULL && dispatch_entry_ready(dispatch, entry)) {
             err = dispatch_push_ready(dispatch, inbox, entry->posting.number);
         }
     }

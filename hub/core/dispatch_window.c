@@ -4,12 +4,12 @@
 
 enum heap_use { USE_READY, USE_WAKE, USE_EXPIRY };
 
-static bool still_meant(const struct hub_dispatch *dispatch, const struct dispatch_inbox *inbox,
-                        const struct dispatch_entry *entry, enum heap_use use, int64_t key)
+static bool still_meant(const struct hub_dispatch *dispatch, const struct dispatch_entry *entry, enum heap_use use,
+                        int64_t key)
 {
     switch (use) {
     case USE_READY:
-        return dispatch_entry_ready(dispatch, inbox, entry);
+        return dispatch_entry_ready(dispatch, entry);
     case USE_WAKE:
         return entry->posting.not_before_us == key;
     case USE_EXPIRY:
@@ -30,7 +30,7 @@ static void trim(struct hub_dispatch *dispatch, const struct dispatch_inbox *inb
     size_t kept = 0;
     for (size_t i = 0; i < heap->count; i++) {
         struct dispatch_entry *entry = dispatch_entry_find(inbox, heap->items[i].number);
-        if (entry != NULL && entry->mark != mark && still_meant(dispatch, inbox, entry, use, heap->items[i].key)) {
+        if (entry != NULL && entry->mark != mark && still_meant(dispatch, entry, use, heap->items[i].key)) {
             entry->mark = mark;
             heap->items[kept++] = heap->items[i];
         }
@@ -84,7 +84,7 @@ static truc_error wake_inbox(struct hub_dispatch *dispatch, struct dispatch_inbo
         }
         if (entry->state == ENTRY_HELD) {
             err = dispatch_entry_remove(dispatch, inbox, entry);
-        } else if (dispatch_entry_ready(dispatch, inbox, entry)) {
+        } else if (dispatch_entry_ready(dispatch, entry)) {
             err = dispatch_push_ready(dispatch, inbox, entry->posting.number);
         }
         if (err != TRUC_OK) {

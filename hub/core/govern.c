@@ -99,15 +99,27 @@ static truc_error govern_enrol(const struct act *act)
     return enrol(act->core, enrolment, act->effects);
 }
 
-/* Would an administrator with a valid key be left without this agency, or without this key? Otherwise nobody could ever
- * govern the log again. */
-static bool is_governed_without(const struct hub_core *core, uint32_t agency, const struct hub_signing_key *key)
+static bool can_connect(const struct hub_core *core, uint32_t agency, const struct hub_transport_key *without)
+{
+    for (size_t i = 0; i < core->registry.transport_count; i++) {
+        const struct hub_transport_key *key = &core->registry.transports[i];
+        if (key != without && key->agency == agency && key->revoked_at_us == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Would an administrator who can both connect and sign be left without this agency, or without this key? Otherwise
+ * nobody could ever govern the log again. */
+static bool is_governed_without(const struct hub_core *core, uint32_t agency, const struct hub_signing_key *key,
+                                const struct hub_transport_key *transport)
 {
     for (size_t i = 0; i < core->registry.key_count; i++) {
         const struct hub_signing_key *other = &core->registry.keys[i];
         const struct hub_agency *owner = &core_agency(core, other->agency)->pub;
         if (other != key && other->revoked_at_us == 0 && other->agency != agency &&
-            owner->role == HUB_ROLE_ADMINISTRATOR && !owner->suspended) {
+            owner->role == HUB_ROLE_ADMINISTRATOR && !owner->suspended && can_connect(core, other->agency, transport)) {
             return true;
         }
     }
@@ -118,7 +130,7 @@ static truc_error govern_suspend(const struct act *act, bool suspend)
 {
     struct core_agency *agency = concerned(act);
     if (agency == NULL || agency->pub.suspended == suspend ||
-        (suspend && !is_governed_without(act->core, agency->pub.number, NULL))) {
+        (suspend && !is_governed_without(act->core, agency->pub.number, NULL, NULL))) {
         return refuse(act, TRUC_ILLEGAL_TRANSITION);
     }
     agency->pub.suspended = suspend;
@@ -149,7 +161,7 @@ static truc_error revoke_signing(const struct act *act, const struct core_agency
     size_t at;
     struct hub_signing_key *key = core_key(act->core, act->order->key.keyid, &at);
     if (key == NULL || key->agency != agency->pub.number || key->revoked_at_us != 0 ||
-        !is_governed_without(act->core, 0, key)) {
+        !is_governed_without(act->core, 0, key, NULL)) {
         return refuse(act, TRUC_ILLEGAL_TRANSITION);
     }
     key->revoked_at_us = act->core->accepted_at_us;
@@ -168,7 +180,8 @@ static truc_error govern_revoke_key(const struct act *act)
         return revoke_signing(act, agency);
     }
     struct hub_transport_key *key = core_transport(act->core, act->order->transport, &at);
-    if (key == NULL || key->agency != agency->pub.number || key->revoked_at_us != 0) {
+    if (key == NULL || key->agency != agency->pub.number || key->revoked_at_us != 0 ||
+        !is_governed_without(act->core, 0, NULL, key)) {
         return refuse(act, TRUC_ILLEGAL_TRANSITION);
     }
     key->revoked_at_us = act->core->accepted_at_us;

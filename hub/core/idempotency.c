@@ -62,28 +62,47 @@ static void place(struct core_idempotency *table, uint64_t slot)
     table->slots[at] = slot;
 }
 
+static truc_error resize(struct core_idempotency *table, unsigned bits)
+{
+    uint64_t *before = table->slots, *slots = calloc((size_t)1 << bits, sizeof *slots);
+    size_t capacity = before == NULL ? 0 : (size_t)1 << table->bits;
+    if (slots == NULL) {
+        return TRUC_E_NOMEM;
+    }
+    table->slots = slots;
+    table->bits = bits;
+    for (size_t i = 0; i < capacity; i++) {
+        if (before[i] != 0) {
+            place(table, before[i]);
+        }
+    }
+    free(before);
+    return TRUC_OK;
+}
+
 static truc_error insert(struct core_idempotency *table, uint64_t tag, uint64_t ordinal)
 {
     size_t capacity = table->slots == NULL ? 0 : (size_t)1 << table->bits;
     if ((table->count + 1) * 3 > capacity * 2) {
-        uint64_t *before = table->slots;
-        unsigned bits = capacity == 0 ? (unsigned)__builtin_ctz(FIRST_SLOTS) : table->bits + 1;
-        uint64_t *slots = calloc((size_t)1 << bits, sizeof *slots);
-        if (slots == NULL) {
-            return TRUC_E_NOMEM;
+        truc_error error = resize(table, capacity == 0 ? (unsigned)__builtin_ctz(FIRST_SLOTS) : table->bits + 1);
+        if (error != TRUC_OK) {
+            return error;
         }
-        table->slots = slots;
-        table->bits = bits;
-        for (size_t i = 0; i < capacity; i++) {
-            if (before[i] != 0) {
-                place(table, before[i]);
-            }
-        }
-        free(before);
     }
     place(table, slot_make(tag, ordinal));
     table->count++;
     return TRUC_OK;
+}
+
+/* Room for that many at once. At open it is not only quicker: what a run that is being built has not taken yet are the
+ * high tags alone, which would all lie on one heap in a table that grew with them. */
+static truc_error reserve(struct core_idempotency *table, uint64_t records)
+{
+    unsigned bits = (unsigned)__builtin_ctz(FIRST_SLOTS);
+    while (records * 3 > (UINT64_C(1) << bits) * 2) {
+        bits++;
+    }
+    return resize(table, bits);
 }
 
 /* Takes a slot out and moves later ones of its run up, so that searches need no marks of what was there. */
@@ -285,7 +304,11 @@ truc_error core_idempotency_load(struct hub_core *core)
     if (error != TRUC_OK || table->first == table->next) {
         return error;
     }
+    if (in_runs > table->next - table->first) {
+        return TRUC_E_CORRUPT;
+    }
     uint64_t from = core_runs_end(table) > table->first ? core_runs_end(table) : table->first;
+    error = reserve(table, table->next - table->first - in_runs);
     for (uint64_t block = from / BLOCK_RECORDS; error == TRUC_OK && block * BLOCK_RECORDS < table->next; block++) {
         error = load_block(core, block);
     }

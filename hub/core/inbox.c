@@ -42,7 +42,7 @@ truc_error core_inbox_post(struct hub_core *core, struct core_agency *agency, co
     const struct hub_parameters *parameters = &core->parameters;
     const struct hub_grant *grant = post->grant == CORE_NO_GRANT ? NULL : &core->registry.grants[post->grant].pub;
     int64_t deadline_us = core->accepted_at_us + (int64_t)parameters->inbox_age_s * CORE_SECOND_US;
-    struct block_series series = core_postings(agency->pub.number);
+    const struct block_series *series = &agency->postings;
     struct core_posting posting = {
         .cause = post->cause,
         .pub = {
@@ -64,7 +64,7 @@ truc_error core_inbox_post(struct hub_core *core, struct core_agency *agency, co
             .since_us = core->accepted_at_us,
         }};
     uint8_t *to;
-    truc_error error = block_edit(&core->map, &series, &agency->tail, posting.pub.number - 1, &to);
+    truc_error error = block_edit(&core->map, series, &agency->tail, posting.pub.number - 1, &to);
     if (error != TRUC_OK) {
         return error;
     }
@@ -80,9 +80,9 @@ truc_error core_inbox_post(struct hub_core *core, struct core_agency *agency, co
 static truc_error save_in_block(struct hub_core *core, struct core_agency *agency, const struct core_posting *posting,
                                 uint8_t state)
 {
-    struct block_series series = core_postings(agency->pub.number);
+    const struct block_series *series = &agency->postings;
     uint8_t *to;
-    truc_error error = block_edit(&core->map, &series, &agency->hand, posting->pub.number - 1, &to);
+    truc_error error = block_edit(&core->map, series, &agency->hand, posting->pub.number - 1, &to);
     if (error == TRUC_OK) {
         struct core_posting copy = *posting;
         copy.pub.state = (enum hub_posting_state)state;
@@ -142,7 +142,7 @@ static truc_error move_back(struct hub_core *core, struct core_agency *agency, c
 /* Moves the floor over everything that is not pending in its block, and deletes blocks that fall below it. */
 static truc_error advance_floor(struct hub_core *core, struct core_agency *agency, uint64_t changed)
 {
-    struct block_series series = core_postings(agency->pub.number);
+    const struct block_series *series = &agency->postings;
     agency->head_dirty = true;
     if (changed != agency->pub.floor + 1) {
         return TRUC_OK;
@@ -150,7 +150,7 @@ static truc_error advance_floor(struct hub_core *core, struct core_agency *agenc
     while (agency->pub.floor + 1 < agency->pub.next_number) {
         const uint8_t *from;
         struct core_posting posting;
-        truc_error error = block_read(&core->map, &series, &agency->hand, agency->pub.floor, &from);
+        truc_error error = block_read(&core->map, series, &agency->hand, agency->pub.floor, &from);
         if (error == TRUC_OK) {
             error = core_posting_load(from, &posting);
         }
@@ -162,7 +162,7 @@ static truc_error advance_floor(struct hub_core *core, struct core_agency *agenc
         }
         agency->pub.floor++;
         if (agency->pub.floor % BLOCK_RECORDS == 0) {
-            error = block_delete(&core->map, &series, agency->pub.floor / BLOCK_RECORDS - 1);
+            error = block_delete(&core->map, series, agency->pub.floor / BLOCK_RECORDS - 1);
             if (error != TRUC_OK) {
                 return error;
             }
@@ -385,10 +385,19 @@ truc_error core_inbox_recall(struct hub_core *core, struct core_agency *agency, 
                              struct hub_effects *effects)
 {
     struct core_posting posting;
+    if (agency->pub.pending == 0) {
+        return TRUC_E_NOT_FOUND; /* a recall from everybody asks everybody */
+    }
     truc_error error = core_inbox_find(core, agency, sequence, &posting);
     if (error == TRUC_OK &&
         (posting.pub.state != HUB_POSTING_PENDING || posting.pub.attempts > 0 || posting.pub.requeued)) {
         error = TRUC_E_NOT_FOUND; /* it has been handed out: nobody can take that back */
+    }
+    if (error == TRUC_OK) {
+        /* The posting is forgotten some day; that the agency must not see the event is not. */
+        struct map_key key = core_posting_key(CORE_RECALLED, agency->pub.number, sequence);
+        const uint8_t recalled = 1;
+        error = map_put(&core->map, &key, truc_bytes(&recalled, 1));
     }
     return error == TRUC_OK ? finish(core, agency, &posting, HUB_POSTING_RECALLED, effects) : error;
 }

@@ -123,7 +123,7 @@ static truc_error load_exception(struct hub_core *core, const struct core_agency
 truc_error core_inbox_load(struct hub_core *core, const struct core_agency *agency, uint64_t number,
                            struct core_posting *out)
 {
-    struct block_series series = core_postings(agency->pub.number);
+    const struct block_series *series = &agency->postings;
     const uint8_t *from;
     if (number == 0 || number >= agency->pub.next_number) {
         return TRUC_E_NOT_FOUND;
@@ -132,7 +132,8 @@ truc_error core_inbox_load(struct hub_core *core, const struct core_agency *agen
     if ((number - 1) / BLOCK_RECORDS < agency->pub.floor / BLOCK_RECORDS) {
         return load_exception(core, agency, number, out);
     }
-    truc_error error = block_read(&core->map, &series, &agency->hand, number - 1, &from);
+    bool newest = agency->tail.block == (number - 1) / BLOCK_RECORDS;
+    truc_error error = block_read(&core->map, series, newest ? &agency->tail : &agency->hand, number - 1, &from);
     if (error != TRUC_OK) {
         return error == TRUC_E_NOT_FOUND ? TRUC_E_CORRUPT : error;
     }
@@ -156,7 +157,7 @@ truc_error hub_core_posting(struct hub_core *core, uint32_t agency, uint64_t num
 static truc_error next_in_blocks(struct hub_core *core, const struct core_agency *agency, uint64_t from,
                                  unsigned states, uint64_t *out)
 {
-    struct block_series series = core_postings(agency->pub.number);
+    const struct block_series *series = &agency->postings;
     uint64_t number = from <= agency->pub.floor ? agency->pub.floor + 1 : from;
     *out = agency->pub.next_number;
     while (number < agency->pub.next_number) {
@@ -165,7 +166,7 @@ static truc_error next_in_blocks(struct hub_core *core, const struct core_agency
             end = agency->pub.next_number;
         }
         const uint8_t *last;
-        truc_error error = block_read(&core->map, &series, NULL, end - 2, &last);
+        truc_error error = block_read(&core->map, series, NULL, end - 2, &last);
         if (error != TRUC_OK) {
             return error == TRUC_E_NOT_FOUND ? TRUC_E_CORRUPT : error;
         }
@@ -223,9 +224,9 @@ truc_error hub_core_dead_note(struct hub_core *core, uint32_t agency, uint64_t n
 
 static truc_error cause_of(struct hub_core *core, const struct core_agency *agency, uint64_t number, uint64_t *cause)
 {
-    struct block_series series = core_postings(agency->pub.number);
+    const struct block_series *series = &agency->postings;
     const uint8_t *from;
-    truc_error error = block_read(&core->map, &series, NULL, number - 1, &from);
+    truc_error error = block_read(&core->map, series, NULL, number - 1, &from);
     if (error == TRUC_OK) {
         *cause = load64(from + CAUSE_AT);
     }
@@ -237,6 +238,13 @@ static truc_error find_in_blocks(struct hub_core *core, const struct core_agency
                                  struct core_posting *out)
 {
     uint64_t low = agency->pub.floor + 1, high = agency->pub.next_number;
+    if (low < high) { /* most inboxes that a recall from everybody asks have nothing as young as the event */
+        uint64_t newest = 0;
+        truc_error error = cause_of(core, agency, high - 1, &newest);
+        if (error != TRUC_OK || newest < sequence) {
+            return error != TRUC_OK ? error : TRUC_E_NOT_FOUND;
+        }
+    }
     while (low < high) {
         uint64_t middle = low + (high - low) / 2, cause = 0;
         truc_error error = cause_of(core, agency, middle, &cause);
@@ -280,6 +288,26 @@ truc_error core_inbox_find(struct hub_core *core, const struct core_agency *agen
         error = find_in_exceptions(core, agency, sequence, out);
     }
     return error == TRUC_OK && (out->cause != sequence || out->pub.sequence != sequence) ? TRUC_E_NOT_FOUND : error;
+}
+
+truc_error hub_core_posting_of(struct hub_core *core, uint32_t agency, uint64_t sequence, struct hub_posting *out)
+{
+    const struct core_agency *found = core_agency(core, agency);
+    struct core_posting posting;
+    truc_error error = found == NULL ? TRUC_E_NOT_FOUND : core_inbox_find(core, found, sequence, &posting);
+    if (error == TRUC_OK) {
+        *out = posting.pub;
+    }
+    return error;
+}
+
+truc_error hub_core_was_recalled(struct hub_core *core, uint32_t agency, uint64_t sequence, bool *out)
+{
+    struct map_key key = core_posting_key(CORE_RECALLED, agency, sequence);
+    struct truc_bytes value;
+    truc_error error = map_get(&core->map, &key, &value);
+    *out = error == TRUC_OK;
+    return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
 }
 
 static truc_error load_exception_key(void *context, struct truc_bytes key, struct truc_bytes value)

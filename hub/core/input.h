@@ -38,9 +38,11 @@ struct hub_event_facts {
     uint8_t flags;               /* enum hub_event_flags */
     int64_t time_us, expires_us; /* HUB_TIME_NONE where absent */
     struct truc_bytes type;
-    struct truc_bytes recipients; /* the attribute as it came; for a recall, the recalled event's recipients */
+    struct truc_bytes recipients; /* the attribute as it came; for a recall, from whom: empty: from everybody */
     uint8_t recalled[16];         /* RECALL: idempotency key of the recalled event */
-    uint64_t recall_in_flight;    /* RECALL: bit i = it is leased to recipient i at this moment (from the dispatcher) */
+    /* RECALL: who of those that it means had the event in hand when it was admitted (from the dispatcher): agency n is
+     * bit n % 8 of byte n / 8. The last byte is not 0. */
+    struct truc_bytes in_hand;
     const struct hub_governance *governance; /* GOVERNANCE and not INVALID_PAYLOAD; else NULL */
     struct truc_bytes governance_bytes;      /* what that was decoded from: the journal keeps these */
 };
@@ -99,6 +101,8 @@ struct hub_enrolment {
     bool has_transport;
     uint8_t transport[32];
     struct hub_key_facts key;
+    uint32_t quota_events_per_s; /* 0: no limit */
+    uint64_t quota_bytes_per_s;
 };
 
 struct hub_replay_item {

@@ -141,8 +141,11 @@ truc_error core_add_agency(struct hub_core *core, const struct hub_enrolment *en
     }
     registry->agencies[registry->agency_count++] = agency; /* owned from here on */
     agency->pub.number = registry->agency_count;
+    agency->postings = core_postings(agency->pub.number);
     memcpy(agency->pub.code, enrolment->agency, sizeof agency->pub.code);
     agency->pub.role = enrolment->role;
+    agency->pub.quota_events_per_s = enrolment->quota_events_per_s;
+    agency->pub.quota_bytes_per_s = enrolment->quota_bytes_per_s;
     agency->pub.next_number = 1;
     agency->head_dirty = true;
     error = core_text(enrolment->name, &agency->pub.name);

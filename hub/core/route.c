@@ -262,6 +262,19 @@ truc_error core_route_plain(struct hub_core *core, struct core_agency *sender, s
     return error;
 }
 
+bool hub_core_was_granted(const struct hub_core *core, struct truc_bytes from, uint32_t to, struct truc_bytes type)
+{
+    const struct core_agency *sender = core_agency_of(core, from), *recipient = core_agency(core, to);
+    for (size_t i = 0; sender != NULL && recipient != NULL && i < core->registry.grant_count; i++) {
+        const struct core_grant *grant = &core->registry.grants[i];
+        if (is_from(grant, sender) && is_to(grant, recipient) &&
+            truc_type_matches(truc_bytes_of(grant->pub.type), type)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A receipt goes back along a grant that asked for receipts, whether that is still given or not: the delivery that it
  * answers may be older than the withdrawal. */
 static bool owes_receipt(const struct hub_core *core, const struct core_agency *from, const struct core_agency *to)

@@ -1,5 +1,5 @@
 /* A real core with a dispatcher beside it, driven by inputs with facts made by hand: an administrator ADM, a sender
- * SRC, and recipients D1, D2 ... that SRC may send to. Time stands still unless a test moves it. */
+ * SRC, and recipients D1, D2 (the group `all`) that SRC may send to. Time stands still unless a test moves it. */
 #ifndef TRUC_TESTS_CORE_DISPATCH_WORLD_H
 #define TRUC_TESTS_CORE_DISPATCH_WORLD_H
 
@@ -89,11 +89,23 @@ static inline struct truc_hash world_hash(uint8_t tag, uint64_t number)
     return hash;
 }
 
-static inline void world_seal(struct world *world, uint32_t agency, struct hub_event_facts *events, uint32_t count)
+static inline void world_seal_as_is(struct world *world, uint32_t agency, const struct hub_event_facts *events,
+                                    uint32_t count)
 {
     struct hub_input input = {.kind = HUB_INPUT_SEAL};
     struct hub_seal_input *seal = &input.u.seal;
     world_seal_init(world, agency, count, &seal->seal);
+    seal->digest = world_hash((uint8_t)(16 + agency), seal->seal.number);
+    seal->envelope = truc_bytes_of("envelope");
+    seal->events = events;
+    world_apply(world, &input);
+    world->chains[agency - 1].number = seal->seal.number;
+    world->chains[agency - 1].digest = seal->digest;
+}
+
+/* The events get keys and hashes of their own, and a size if they have none. */
+static inline void world_seal(struct world *world, uint32_t agency, struct hub_event_facts *events, uint32_t count)
+{
     for (uint32_t i = 0; i < count; i++) {
         world->made++;
         events[i].leaf_hash = world_hash(1, world->made);
@@ -103,12 +115,7 @@ static inline void world_seal(struct world *world, uint32_t agency, struct hub_e
         }
         events[i].time_us = HUB_TIME_NONE;
     }
-    seal->digest = world_hash((uint8_t)(16 + agency), seal->seal.number);
-    seal->envelope = truc_bytes_of("envelope");
-    seal->events = events;
-    world_apply(world, &input);
-    world->chains[agency - 1].number = seal->seal.number;
-    world->chains[agency - 1].digest = seal->digest;
+    world_seal_as_is(world, agency, events, count);
 }
 
 static inline void world_act(struct world *world, struct hub_governance *act)
@@ -138,6 +145,9 @@ static inline void world_enrolment(struct world *world, uint32_t agency, struct 
     out->key = (struct hub_key_facts){
         .present = true, .algorithm = TRUC_ALGORITHM_P256, .spki = truc_bytes_of(world_code(agency))};
     memcpy(out->key.keyid, world->keyids[agency], sizeof out->key.keyid);
+    if (agency >= D1) {
+        out->groups[out->group_count++] = truc_bytes_of("all");
+    }
     out->has_transport = true;
     out->transport[0] = (uint8_t)agency;
 }

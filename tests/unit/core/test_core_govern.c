@@ -139,6 +139,37 @@ static void the_last_administrator_cannot_be_locked_out(void **state)
     assert_int_equal(govern(world, &revoke), TRUC_OUTCOME_ACCEPTED);
 }
 
+/* A signing key governs nothing where its owner has no way in. */
+static void an_administrator_who_cannot_connect_does_not_count(void **state)
+{
+    struct world *world = *state;
+    struct hub_enrolment second = enrolment_of("H02", HUB_ROLE_ADMINISTRATOR, NULL);
+    struct hub_enrolment first = enrolment_of("H01", HUB_ROLE_ADMINISTRATOR, NULL);
+    struct hub_governance revoke = {.act = HUB_ACT_REVOKE_KEY, .agency = "H02", .has_transport = true};
+    memcpy(revoke.transport, second.transport, sizeof revoke.transport);
+    assert_int_equal(govern(world, &revoke), TRUC_OUTCOME_ACCEPTED);
+    memcpy(revoke.agency, "H01", sizeof "H01");
+    memcpy(revoke.transport, first.transport, sizeof revoke.transport);
+    assert_int_equal(govern(world, &revoke), TRUC_ILLEGAL_TRANSITION);
+    assert_int_equal(simple_order(world, HUB_ACT_SUSPEND_AGENCY, "H01"), TRUC_ILLEGAL_TRANSITION);
+    struct hub_governance add = {.act = HUB_ACT_ADD_KEY, .agency = "H02", .has_transport = true, .transport = {9}};
+    assert_int_equal(govern(world, &add), TRUC_OUTCOME_ACCEPTED);
+    assert_int_equal(govern(world, &revoke), TRUC_OUTCOME_ACCEPTED);
+}
+
+static void an_agency_is_enrolled_with_its_quota(void **state)
+{
+    struct world *world = *state;
+    struct hub_governance order = {.act = HUB_ACT_ENROL_AGENCY, .enrolment_count = 1};
+    order.enrolments[0] = enrolment_of("H40", HUB_ROLE_AGENCY, NULL);
+    order.enrolments[0].quota_events_per_s = 7;
+    order.enrolments[0].quota_bytes_per_s = 9000;
+    assert_int_equal(govern(world, &order), TRUC_OUTCOME_ACCEPTED);
+    reopen(world);
+    assert_int_equal(agency_of(world, "H40")->quota_events_per_s, 7);
+    assert_int_equal(agency_of(world, "H40")->quota_bytes_per_s, 9000);
+}
+
 static void grants_name_known_parties_and_are_unique_for_ever(void **state)
 {
     struct world *world = *state;
@@ -178,6 +209,23 @@ static void who_joins_a_group_later_has_its_grants(void **state)
     assert_int_equal(enrol(world, "H40", "courts"), TRUC_OUTCOME_ACCEPTED);
     assert_int_equal(send_event(world, "H14", "a", "land.x.v1", "@courts"), TRUC_OUTCOME_ACCEPTED);
     assert_int_equal(agency_of(world, "H40")->pending, 1);
+}
+
+static void what_was_ever_granted_is_known(void **state)
+{
+    struct world *world = *state;
+    uint32_t h15 = number_of(world, "H15");
+    const struct truc_bytes h14 = truc_bytes_of("H14"), land = truc_bytes_of("land.x.v1");
+    assert_false(hub_core_was_granted(world->core, h14, h15, land));
+    assert_int_equal(give_grant(world, "g2", "H14", "@offices", "land.*"), TRUC_OUTCOME_ACCEPTED);
+    struct hub_governance withdraw = {.act = HUB_ACT_WITHDRAW_GRANT, .grant = truc_bytes_of("g2")};
+    assert_int_equal(govern(world, &withdraw), TRUC_OUTCOME_ACCEPTED);
+    assert_true(hub_core_was_granted(world->core, h14, h15, land));
+    assert_false(hub_core_was_granted(world->core, h14, h15, truc_bytes_of("tax.x.v1")));
+    assert_false(hub_core_was_granted(world->core, h14, number_of(world, "H14"), land)); /* not in the group */
+    assert_false(hub_core_was_granted(world->core, truc_bytes_of("H15"), h15, land));
+    assert_false(hub_core_was_granted(world->core, truc_bytes_of("H99"), h15, land));
+    assert_false(hub_core_was_granted(world->core, h14, 99, land));
 }
 
 static void subscriptions_are_added_and_removed_once(void **state)
@@ -287,8 +335,11 @@ int main(void)
         STORY(transport_keys_are_added_and_revoked_once),
         STORY(a_suspended_agency_sends_nothing_but_its_mail_waits),
         STORY(the_last_administrator_cannot_be_locked_out),
+        STORY(an_administrator_who_cannot_connect_does_not_count),
+        STORY(an_agency_is_enrolled_with_its_quota),
         STORY(grants_name_known_parties_and_are_unique_for_ever),
         STORY(who_joins_a_group_later_has_its_grants),
+        STORY(what_was_ever_granted_is_known),
         STORY(subscriptions_are_added_and_removed_once),
         STORY(parameters_change_what_comes_after),
         STORY(parameters_stay_within_the_protocol),

@@ -311,9 +311,11 @@ static void a_requeued_event_whose_time_was_over_gets_new_time(void **state)
     assert_int_equal(posting_of(world, "H15", 1).reason, 0);
 }
 
-/* A recall by H14 of its event `id` from `recipients`; returns the outcome. */
-static uint8_t recall(struct world *world, const char *id, const char *recipients, uint64_t in_flight)
+/* A recall by H14 of its event `id` from `recipients`, while `holder` has it in hand; returns the outcome. */
+static uint8_t recall(struct world *world, const char *id, const char *recipients, const char *holder)
 {
+    uint8_t in_hand[8] = {0};
+    uint32_t number = holder != NULL ? number_of(world, holder) : 0;
     char own[32];
     uint8_t key[16];
     (void)add_event(world, "H14", id, "x", NULL);
@@ -322,7 +324,8 @@ static uint8_t recall(struct world *world, const char *id, const char *recipient
     (void)snprintf(own, sizeof own, "recall-%llu", (unsigned long long)hub_core_next_sequence(world->core));
     struct hub_event_facts *facts = add_event(world, "H14", own, TRUC_TYPE_RECALL, recipients);
     facts->kind = HUB_EVENT_RECALL;
-    facts->recall_in_flight = in_flight;
+    in_hand[number / 8] = (uint8_t)(1u << number % 8);
+    facts->in_hand = truc_bytes(in_hand, holder != NULL ? number / 8 + 1 : 0);
     memcpy(facts->recalled, key, sizeof key);
     seal_row(world, "H14");
     return world->leaf.outcomes[0].code;
@@ -335,22 +338,71 @@ static void an_event_is_recalled_where_it_was_not_handed_out(void **state)
     assert_int_equal(send_event(world, "H14", "both", "dossier.x.v1", "@offices"), TRUC_OUTCOME_ACCEPTED);
     post(world, 700, 700);
     range_row(world, HUB_INPUT_ACK, "H15", 1, 20);
-    assert_int_equal(recall(world, "both", "H15,H16", 2), TRUC_OUTCOME_ACCEPTED); /* H16 has it in hand */
+    assert_int_equal(recall(world, "both", "H15,H16", "H16"), TRUC_OUTCOME_ACCEPTED); /* H16 has it in hand */
     assert_int_equal(effects_of(world, HUB_EFFECT_RECALLED), 1);
     assert_int_equal(world->effects.items[1].number, 701);
     assert_int_equal(posting_of(world, "H15", 701).state, HUB_POSTING_RECALLED);
     assert_int_equal(posting_of(world, "H16", 1).state, HUB_POSTING_PENDING);
-    assert_int_equal(recall(world, "both", "H15,H16", 2), TRUC_ILLEGAL_TRANSITION); /* nowhere left */
-    assert_int_equal(recall(world, "both", "@offices", 0), TRUC_OUTCOME_ACCEPTED);  /* but at H16 */
-    assert_int_equal(recall(world, "e3", "H15", 0), TRUC_ILLEGAL_TRANSITION);       /* acked */
+    assert_int_equal(recall(world, "both", "H15,H16", "H16"), TRUC_ILLEGAL_TRANSITION); /* nowhere left */
+    assert_int_equal(recall(world, "both", "@offices", NULL), TRUC_OUTCOME_ACCEPTED);   /* but at H16 */
+    assert_int_equal(recall(world, "e3", "H15", NULL), TRUC_ILLEGAL_TRANSITION);        /* acked */
     range_row(world, HUB_INPUT_RELEASE, "H15", 30, 1);
-    assert_int_equal(recall(world, "e29", "H15", 0), TRUC_ILLEGAL_TRANSITION); /* was handed out and came back */
-    assert_int_equal(recall(world, "e30", "H15", 0), TRUC_OUTCOME_ACCEPTED);
-    assert_int_equal(recall(world, "e1399", "H15", 0), TRUC_OUTCOME_ACCEPTED);
-    assert_int_equal(recall(world, "never", "H15", 0), TRUC_ILLEGAL_TRANSITION);
-    assert_int_equal(recall(world, "e31", "H15,H99", 0), TRUC_NO_RECIPIENT);
+    assert_int_equal(recall(world, "e29", "H15", NULL), TRUC_ILLEGAL_TRANSITION); /* was handed out and came back */
+    assert_int_equal(recall(world, "e30", "H15", NULL), TRUC_OUTCOME_ACCEPTED);
+    assert_int_equal(recall(world, "e1399", "H15", NULL), TRUC_OUTCOME_ACCEPTED);
+    assert_int_equal(recall(world, "never", "H15", NULL), TRUC_ILLEGAL_TRANSITION);
+    assert_int_equal(recall(world, "e31", "H15,H99", NULL), TRUC_NO_RECIPIENT);
     assert_int_equal(posting_of(world, "H15", 32).state, HUB_POSTING_PENDING); /* refused as a whole */
-    assert_int_equal(recall(world, "e31", NULL, 0), TRUC_NO_RECIPIENT);
+    assert_int_equal(recall(world, "e31", "H15,@nobody", NULL), TRUC_NO_RECIPIENT);
+    assert_int_equal(posting_of(world, "H15", 32).state, HUB_POSTING_PENDING);
+}
+
+/* Of a group each one counts for himself, and so does everybody where the recall names none. */
+static void a_recall_from_a_group_or_from_everybody_takes_it_from_whoever_has_it_not(void **state)
+{
+    struct world *world = *state;
+    static const char *const from[] = {"@offices", NULL, "H15,@offices"};
+    for (uint64_t i = 0; i < 3; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "g%u", (unsigned)i);
+        assert_int_equal(send_event(world, "H14", id, "dossier.x.v1", "@offices"), TRUC_OUTCOME_ACCEPTED);
+        assert_int_equal(recall(world, id, from[i], "H16"), TRUC_OUTCOME_ACCEPTED);
+        assert_int_equal(effects_of(world, HUB_EFFECT_RECALLED), 1);
+        assert_int_equal(posting_of(world, "H15", i + 1).state, HUB_POSTING_RECALLED);
+        assert_int_equal(posting_of(world, "H16", i + 1).state, HUB_POSTING_PENDING);
+        assert_int_equal(recall(world, id, from[i], "H16"), TRUC_ILLEGAL_TRANSITION); /* it comes too late for H16 */
+        assert_int_equal(posting_of(world, "H16", i + 1).state, HUB_POSTING_PENDING);
+    }
+    assert_int_equal(recall(world, "never", NULL, NULL), TRUC_ILLEGAL_TRANSITION);
+}
+
+static void assert_recalled(struct world *world, const char *agency, uint64_t sequence, bool expected)
+{
+    bool recalled = !expected;
+    assert_ok(hub_core_was_recalled(world->core, number_of(world, agency), sequence, &recalled));
+    assert_int_equal(recalled, expected);
+}
+
+static void that_it_was_recalled_is_known_when_its_posting_is_forgotten(void **state)
+{
+    struct world *world = *state;
+    struct hub_posting posting;
+    uint32_t h15 = number_of(world, "H15");
+    post(world, 0, 300);
+    uint64_t first = world->leaf.first_sequence;
+    assert_ok(hub_core_posting_of(world->core, h15, first + 1, &posting));
+    assert_int_equal(posting.number, 2);
+    assert_int_equal(hub_core_posting_of(world->core, number_of(world, "H16"), first + 1, &posting), TRUC_E_NOT_FOUND);
+    assert_int_equal(hub_core_posting_of(world->core, 99, first + 1, &posting), TRUC_E_NOT_FOUND);
+    assert_recalled(world, "H15", first + 1, false);
+    assert_int_equal(recall(world, "e1", NULL, NULL), TRUC_OUTCOME_ACCEPTED);
+    range_row(world, HUB_INPUT_ACK, "H15", 1, 300);
+    assert_int_equal(hub_core_posting_of(world->core, h15, first + 1, &posting), TRUC_E_NOT_FOUND);
+    assert_recalled(world, "H15", first, false);
+    assert_recalled(world, "H15", first + 1, true);
+    assert_recalled(world, "H16", first + 1, false);
+    reopen(world);
+    assert_recalled(world, "H15", first + 1, true);
 }
 
 static void a_dead_letter_cannot_be_recalled(void **state)
@@ -358,11 +410,11 @@ static void a_dead_letter_cannot_be_recalled(void **state)
     struct world *world = *state;
     post(world, 0, 257);
     nack_row(world, "H15", 1, 0, true, "");
-    assert_int_equal(recall(world, "e0", "H15", 0), TRUC_ILLEGAL_TRANSITION);
+    assert_int_equal(recall(world, "e0", "H15", NULL), TRUC_ILLEGAL_TRANSITION);
     range_row(world, HUB_INPUT_ACK, "H15", 1, 257);
-    assert_int_equal(recall(world, "e0", "H15", 0), TRUC_ILLEGAL_TRANSITION); /* its block is gone */
+    assert_int_equal(recall(world, "e0", "H15", NULL), TRUC_ILLEGAL_TRANSITION); /* its block is gone */
     assert_int_equal(dead_letter(world, 1, false), TRUC_OUTCOME_ACCEPTED);
-    assert_int_equal(recall(world, "e0", "H15", 0), TRUC_ILLEGAL_TRANSITION);
+    assert_int_equal(recall(world, "e0", "H15", NULL), TRUC_ILLEGAL_TRANSITION);
     assert_int_equal(inbox(world)->pending, 1);
 }
 
@@ -389,8 +441,8 @@ static void a_replay_delivers_again_and_says_so(void **state)
 
     /* News after a replay is still found by recalls, the replay itself is not. */
     assert_int_equal(send_event(world, "H14", "news", "dossier.x.v1", "H16"), TRUC_OUTCOME_ACCEPTED);
-    assert_int_equal(recall(world, "e1", "H16", 0), TRUC_ILLEGAL_TRANSITION);
-    assert_int_equal(recall(world, "news", "H16", 0), TRUC_OUTCOME_ACCEPTED);
+    assert_int_equal(recall(world, "e1", "H16", NULL), TRUC_ILLEGAL_TRANSITION);
+    assert_int_equal(recall(world, "news", "H16", NULL), TRUC_OUTCOME_ACCEPTED);
 
     struct hub_replay_item good = items[1];
     for (int i = 0; i < 7; i++) {
@@ -493,6 +545,8 @@ int main(void)
         STORY(a_requeued_event_can_die_again),
         STORY(a_requeued_event_whose_time_was_over_gets_new_time),
         STORY(an_event_is_recalled_where_it_was_not_handed_out),
+        STORY(a_recall_from_a_group_or_from_everybody_takes_it_from_whoever_has_it_not),
+        STORY(that_it_was_recalled_is_known_when_its_posting_is_forgotten),
         STORY(a_dead_letter_cannot_be_recalled),
         STORY(a_replay_delivers_again_and_says_so),
         STORY(what_was_refused_is_not_replayed),

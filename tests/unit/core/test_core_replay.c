@@ -43,10 +43,11 @@ static void random_plain(struct world *world, struct dice *dice, const char *sen
     }
     if (roll(dice, 15) == 0) {
         static const uint8_t kinds[] = {HUB_EVENT_DELIVERY_RECEIPT, HUB_EVENT_RECALL, HUB_EVENT_RESERVED};
+        static const uint8_t in_hand[] = {0x08, 0x18, 0x30, 0x01};
         struct hub_event_facts *before = &world->events[roll(dice, world->count)];
         facts->kind = kinds[roll(dice, 3)];
         memcpy(facts->recalled, before->key, sizeof facts->recalled);
-        facts->recall_in_flight = roll(dice, 4);
+        facts->in_hand = truc_bytes(&in_hand[roll(dice, 4)], 1);
     }
 }
 
