@@ -39,11 +39,10 @@ static int serve(const char *home)
         fprintf(stderr, "truc-hub: cannot start: %s\n%.*s", truc_error_string(error), (int)why.size,
                 why.data ? (const char *)why.data : "");
         if (error == TRUC_E_CORRUPT)
-            fprintf(
-                stderr,
-                "`truc log verify --home %s` says what is whole. The journal is the log: never delete it, restore it "
-                "from a copy. state.mdb may be deleted: it is made again from the journal\n",
-                home);
+            fprintf(stderr,
+                    "`truc log verify --home %s` says what is whole. The journal is the log: never delete it, restore "
+                    "it from a copy (hub/STORAGE.md, \"Damage and restoring\")\n",
+                    home);
         hub->fatal = true;
         exit_code = error == TRUC_E_CONFIG ? 2 : 3;
     } else {
@@ -55,7 +54,7 @@ static int serve(const char *home)
     return exit_code;
 }
 
-/* A socket costs a descriptor, and libzmq says nothing when none is left: the soft limit is no use to us. */
+/* A connection costs a descriptor: the soft limit is no use to us. What the limit then allows, hub_open says. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

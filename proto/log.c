@@ -1,6 +1,7 @@
 #include "truc/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -39,9 +40,23 @@ static size_t stamp(char *line, size_t size)
     return more > 0 ? used + (size_t)more : used;
 }
 
-/* One write for one line: lines of several threads and processes do not mix. A log that cannot be written must not stop
- * the program, so what write() says is looked at only to go on after an interruption. */
-static void emit(const char *line, size_t size)
+/* Whoever reads the log may have stopped: a pipe that stays full for so long must not stop the program too. */
+#define STALL_MS 1000
+
+static _Atomic unsigned long lines_lost;
+
+static bool log_takes_more(bool losing)
+{
+    struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int ready;
+    do {
+        ready = poll(&log, 1, losing ? 0 : STALL_MS);
+    } while (ready < 0 && errno == EINTR);
+    /* POLLOUT of a pipe: PIPE_BUF bytes fit, more than two lines. An error is for write() to find. */
+    return ready != 0;
+}
+
+static bool write_all(const char *line, size_t size)
 {
     while (size > 0) {
         ssize_t wrote = write(STDERR_FILENO, line, size);
@@ -49,10 +64,33 @@ static void emit(const char *line, size_t size)
             continue;
         }
         if (wrote <= 0) {
-            return;
+            return false;
         }
         line += wrote;
         size -= (size_t)wrote;
+    }
+    return true;
+}
+
+/* One write for one line: lines of several threads and processes do not mix. A log that cannot be written must not stop
+ * the program: lines are lost then, and their number goes before the next one that is not. */
+static void emit(const char *line, size_t size)
+{
+    char both[2 * LINE_MAX_BYTES];
+    unsigned long lost = atomic_exchange_explicit(&lines_lost, 0, memory_order_relaxed);
+    bool ready = log_takes_more(lost > 0);
+    if (lost > 0 && ready) {
+        size_t used = stamp(both, LINE_MAX_BYTES);
+        int more =
+            snprintf(both + used, LINE_MAX_BYTES - used,
+                     "level=warn event=log_lost lines=%lu what=\"the log could not be written for a while\"\n", lost);
+        used += more > 0 ? (size_t)more : 0;
+        memcpy(both + used, line, size);
+        line = both;
+        size += used;
+    }
+    if (!ready || !write_all(line, size)) {
+        atomic_fetch_add_explicit(&lines_lost, lost + 1, memory_order_relaxed);
     }
 }
 

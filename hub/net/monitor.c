@@ -20,27 +20,50 @@ void hub_connection_shutdown(struct hub_socket *socket, int fd)
         shutdown(fd, SHUT_RDWR);
 }
 
+/* Where no descriptor is left, libzmq's thread turns round and round over a connection that it cannot accept. So one
+ * goes before: the oldest that never said anything, which is where a flood of them hurts itself; those that have a
+ * session stay. */
+static void shed_one(struct hub_socket *socket, struct connection *newest)
+{
+    struct connection *connection, *next, *victim = newest;
+
+    HASH_ITER(hh, socket->connections, connection, next)
+    if (!connection->met && !connection->shed) {
+        victim = connection; /* in the order of their coming */
+        break;
+    }
+    victim->shed = true;
+    socket->shed++;
+    hub_connection_shutdown(socket, victim->fd);
+}
+
+static void forget(struct hub_socket *socket, struct connection *connection)
+{
+    socket->shed -= connection->shed;
+    HASH_DEL(socket->connections, connection);
+    free(connection);
+}
+
 static void on_accepted(struct hub_socket *socket, int fd)
 {
     struct connection *connection;
 
     HASH_FIND_INT(socket->connections, &fd, connection);
+    if (connection)
+        forget(socket, connection); /* to the end of the list */
+    connection = calloc(1, sizeof *connection);
     if (!connection) {
-        connection = calloc(1, sizeof *connection);
-        if (!connection) {
-            shutdown(fd, SHUT_RDWR);
-            return;
-        }
-        connection->fd = fd;
-        HASH_ADD_INT(socket->connections, fd, connection);
+        shutdown(fd, SHUT_RDWR);
+        return;
     }
-    connection->whole_at = 0;
-    connection->whole_since = false;
-    connection->met = false;
+    connection->fd = fd;
+    HASH_ADD_INT(socket->connections, fd, connection);
     connection->since_ms = uv_now(socket->loop);
     connection->remote_size = sizeof connection->remote;
     if (getpeername(fd, (struct sockaddr *)&connection->remote, &connection->remote_size) != 0)
         connection->remote_size = 0;
+    if (HASH_COUNT(socket->connections) - socket->shed > socket->limits.connections)
+        shed_one(socket, connection);
 }
 
 static void on_disconnected(struct hub_socket *socket, int fd)
@@ -49,10 +72,8 @@ static void on_disconnected(struct hub_socket *socket, int fd)
     struct peer *peer, *next;
 
     HASH_FIND_INT(socket->connections, &fd, connection);
-    if (connection) {
-        HASH_DEL(socket->connections, connection);
-        free(connection);
-    }
+    if (connection)
+        forget(socket, connection);
     HASH_ITER(hh, socket->peers, peer, next)
     if (peer->fd == fd)
         hub_peer_gone(socket, peer);

@@ -40,6 +40,7 @@ struct hub_socket_limits {
     uint64_t unsent_bytes; /* watchdog: given to a peer and not taken by it */
     uint64_t unread_bytes; /* watchdog: received by the kernel beyond the last whole message */
     int handshake_ms;
+    unsigned connections; /* beyond these the oldest one that has said nothing yet is taken, or else the new one */
     int io_threads;
 };
 

@@ -17,6 +17,7 @@ struct connection {
     bool met;          /* a message of it came out */
     uint64_t since_ms; /* accepted at */
     bool whole_since;  /* a whole message came out since the last watch */
+    bool shed;         /* taken since there were too many: its end is still to be told */
     UT_hash_handle hh;
 };
 
@@ -44,6 +45,7 @@ struct hub_socket {
     uv_timer_t watch;
     bool idling, paused;
     struct connection *connections;
+    unsigned shed; /* of them */
     struct peer *peers;
     uint32_t gone[GONE_MEMORY]; /* the peers that went last, a ring */
     size_t gone_next;

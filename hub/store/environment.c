@@ -36,9 +36,7 @@ truc_error hub_environment_error(int code)
     case ENOENT:
         return TRUC_E_NOT_FOUND;
     default: /* LMDB hands on any errno, and its codes that only a damaged environment or a bug can cause */
-        if (code > 0) {
-            errno = code;
-        }
+        errno = code > 0 ? code : 0;
         return TRUC_E_IO;
     }
 }
@@ -110,6 +108,60 @@ static truc_error sync_folder(const char *folder)
     return error;
 }
 
+/* Where a commit's sync failed, what the kernel remembers of the two meta pages and what the disk holds may differ, and
+ * the kernel does not try again by itself. A start reads what the kernel remembers: before anything is written over
+ * pages that the disk's meta pages may still lead to, both are written as they were read, and synced. */
+static truc_error settle(MDB_env *env, const char *name, char why[HUB_WHY_SIZE])
+{
+    mdb_filehandle_t fd;
+    MDB_stat stat;
+    truc_error error = hub_environment_error(mdb_env_get_fd(env, &fd));
+    if (error == TRUC_OK) {
+        error = hub_environment_error(mdb_env_stat(env, &stat));
+    }
+    if (error != TRUC_OK) {
+        return error;
+    }
+    size_t size = 2 * (size_t)stat.ms_psize;
+    uint8_t *metas = malloc(size);
+    if (metas == NULL) {
+        return TRUC_E_NOMEM;
+    }
+    errno = 0;
+    if (pread(fd, metas, size, 0) != (ssize_t)size || pwrite(fd, metas, size, 0) != (ssize_t)size ||
+        fdatasync(fd) != 0) {
+        (void)snprintf(why, HUB_WHY_SIZE, "%s cannot be synced (%s): look after the disk, then start again", name,
+                       errno != 0 ? strerror(errno) : "short write");
+        error = TRUC_E_IO;
+    }
+    free(metas);
+    return error;
+}
+
+/* LMDB writes a new file's two meta pages without a sync, and a power loss may keep one of them, or the length alone:
+ * what looks damaged then was never in use. So only a file that is synced gets the name. */
+static truc_error make_file(const char *path, const struct hub_environment_options *options, char why[HUB_WHY_SIZE])
+{
+    char *part;
+    MDB_env *env = NULL;
+    if (asprintf(&part, "%s.part", path) < 0) {
+        return TRUC_E_NOMEM;
+    }
+    truc_error error = unlink(part) == 0 || errno == ENOENT ? TRUC_OK : TRUC_E_IO; /* of a start that was cut short */
+    if (error == TRUC_OK) {
+        error = hub_environment_start(part, options, MDB_NOLOCK, &env, why); /* we hold the folder's own lock */
+    }
+    if (error == TRUC_OK) {
+        error = hub_environment_error(mdb_env_sync(env, 1));
+        mdb_env_close(env);
+    }
+    if (error == TRUC_OK && rename(part, path) != 0) {
+        error = hub_environment_error(errno);
+    }
+    free(part);
+    return error == TRUC_OK ? sync_folder(options->folder) : error;
+}
+
 static truc_error open_at(const char *path, const struct hub_environment_options *options, struct hub_environment *out,
                           char why[HUB_WHY_SIZE])
 {
@@ -124,14 +176,14 @@ static truc_error open_at(const char *path, const struct hub_environment_options
     if (writable) {
         error = take_lock(options, &out->lock_fd, why);
     }
-    if (error == TRUC_OK && exists) {
-        error = hub_environment_check(path, options, why);
+    if (error == TRUC_OK) {
+        error = exists ? hub_environment_check(path, options, why) : make_file(path, options, why);
     }
     if (error == TRUC_OK) {
         error = hub_environment_start(path, options, writable ? 0u : MDB_RDONLY, &out->env, why);
     }
-    if (error == TRUC_OK && writable && !exists) {
-        error = sync_folder(options->folder);
+    if (error == TRUC_OK && writable) {
+        error = settle(out->env, options->name, why);
     }
     if (error == TRUC_OK) {
         /* Readers that died with their process would keep old pages for ever. */
@@ -256,6 +308,7 @@ truc_error hub_environment_commit(struct hub_environment *environment, MDB_txn *
      * meta page that failed, LMDB would let no further write transaction begin. */
     MDB_txn *probe;
     if (mdb_txn_begin(environment->env, NULL, 0, &probe) != 0) {
+        errno = code;
         return TRUC_E_IO;
     }
     mdb_txn_abort(probe);

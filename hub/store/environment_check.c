@@ -83,21 +83,44 @@ static truc_error say_truncated(const char *name, uint64_t size, uint64_t need, 
     return TRUC_E_CORRUPT;
 }
 
+/* What is damaged and what still holds. Which of the two was the newer one nobody can say now: so nothing is started
+ * from the other, whose commit may be older than what was receipted. */
+static truc_error say_metas(const char *name, const struct meta *first, const struct meta *second,
+                            char why[HUB_WHY_SIZE])
+{
+    const struct meta *whole = first != NULL ? first : second;
+    if (whole == NULL) {
+        (void)snprintf(why, HUB_WHY_SIZE, "%s is damaged: both of its meta pages are not what LMDB writes", name);
+    } else {
+        (void)snprintf(why, HUB_WHY_SIZE,
+                       "%s is damaged: its %s meta page is not what LMDB writes. The %s one holds: commit %llu, %llu "
+                       "pages; the last commit may be lost",
+                       name, first == NULL ? "first" : "second", first == NULL ? "second" : "first",
+                       (unsigned long long)whole->transaction, (unsigned long long)whole->last_page + 1);
+    }
+    return TRUC_E_CORRUPT;
+}
+
 /* `*need`: the bytes that the pages up to the last one take. */
 static truc_error check_file(int fd, const char *name, bool live, uint64_t *need, char why[HUB_WHY_SIZE])
 {
     struct meta even, odd;
-    bool good = false;
+    bool good = false, even_read = false, odd_read = false;
     /* Beside a running hub the two reads may fall on two sides of a commit: look again. */
     for (int tries = live ? SNAPSHOTS : 1; tries > 0 && !good; tries--) {
-        if (!read_meta(fd, 0, &even) || !read_meta(fd, even.page_size, &odd)) {
-            (void)snprintf(why, HUB_WHY_SIZE, "%s is damaged: a meta page is not what LMDB writes", name);
-            return TRUC_E_CORRUPT;
-        }
-        good = metas_agree(&even, &odd);
+        even_read = read_meta(fd, 0, &even);
+        /* The first page says where the second one is; without it, it is where this machine's LMDB puts it. */
+        odd_read = read_meta(fd, even_read ? even.page_size : (uint64_t)sysconf(_SC_PAGESIZE), &odd);
+        good = even_read && odd_read && metas_agree(&even, &odd);
+    }
+    if (!even_read || !odd_read) {
+        return say_metas(name, even_read ? &even : NULL, odd_read ? &odd : NULL, why);
     }
     if (!good) {
-        (void)snprintf(why, HUB_WHY_SIZE, "%s is damaged: its two meta pages do not follow each other", name);
+        (void)snprintf(why, HUB_WHY_SIZE,
+                       "%s is damaged: its two meta pages do not follow each other: the first is of commit %llu, the "
+                       "second of %llu",
+                       name, (unsigned long long)even.transaction, (unsigned long long)odd.transaction);
         return TRUC_E_CORRUPT;
     }
     const struct meta *newest = even.transaction > odd.transaction ? &even : &odd;

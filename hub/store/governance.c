@@ -121,6 +121,8 @@ static truc_error read_enrolment(const Truc__V1__EnrolAgency *from, struct hub_e
     default: /* proto3 enums are open: a number that this version does not know is a wrong act */
         return TRUC_E_MALFORMED;
     }
+    out->quota_events_per_s = from->quota_events_per_s;
+    out->quota_bytes_per_s = from->quota_bytes_per_s;
     error = read_groups(from, out);
     if (error == TRUC_OK && from->transport_key.len != 0) {
         error = read_transport(from->transport_key, &out->has_transport, out->transport);

@@ -4,6 +4,7 @@
 #include "truc/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,59 +17,101 @@
         key, kind, offsetof(struct hub_settings, name), __VA_ARGS__                                                    \
     }
 
-/* hub/STORAGE.md, "The home directory", and deploy/sample/hub.yaml describe these. */
-static const struct truc_config_field fields[] = {
-    FIELD(listen, "listen", TRUC_CONFIG_STRING, true, 0, 0, NULL),
-    FIELD(log_level, "log_level", TRUC_CONFIG_STRING, false, 0, 0, "info"),
-    FIELD(journal_bytes, "storage.journal", TRUC_CONFIG_SIZE, false, MIB, INT64_C(64) << 40, "16 GiB"),
-    FIELD(state_bytes, "storage.state", TRUC_CONFIG_SIZE, false, MIB, INT64_C(64) << 40, "8 GiB"),
-    FIELD(reserve_bytes, "storage.reserve", TRUC_CONFIG_SIZE, false, 0, INT64_C(1) << 40, "256 MiB"),
-    FIELD(workers, "workers", TRUC_CONFIG_INTEGER, false, 0, 256, "0"),
-    FIELD(session_bytes, "limits.session_bytes", TRUC_CONFIG_SIZE, false, 5 * MIB, 4 * GIB, "16 MiB"),
-    FIELD(total_bytes, "limits.total_bytes", TRUC_CONFIG_SIZE, false, 5 * MIB, 256 * GIB, "256 MiB"),
-    FIELD(cache_bytes, "limits.cache_bytes", TRUC_CONFIG_SIZE, false, 0, 256 * GIB, "64 MiB"),
-    FIELD(sessions, "limits.sessions", TRUC_CONFIG_INTEGER, false, 1, 65536, "1024"),
-    FIELD(lease_ms, "delivery.lease", TRUC_CONFIG_DURATION, false, 100, 86400000, "60 s"),
-    FIELD(silence_ms, "session.silence", TRUC_CONFIG_DURATION, false, 1000, 3600000, "60 s"),
-};
-#define FIELDS (sizeof fields / sizeof fields[0])
-
 /* libzmq takes the digits that it likes: 99999 would listen on another port, 22x on port 22. */
-static bool is_listen_address(const char *listen)
+static const char *check_listen(const char *listen)
 {
+    static const char form[] = "should be tcp://ADDRESS:PORT, with a port from 0 to 65535";
     if (strncmp(listen, "tcp://", 6) != 0) {
-        return false;
+        return form;
     }
     const char *colon = strrchr(listen + 6, ':');
     if (colon == NULL || colon == listen + 6) {
-        return false;
+        return form;
     }
     const char *port = colon + 1;
     size_t digits = strspn(port, "0123456789");
-    return digits > 0 && digits <= 5 && port[digits] == '\0' && strtoul(port, NULL, 10) <= 65535;
+    bool good = digits > 0 && digits <= 5 && port[digits] == '\0' && strtoul(port, NULL, 10) <= 65535;
+    return good ? NULL : form;
+}
+
+static const char *check_level(const char *text)
+{
+    enum truc_log_level level;
+    return truc_log_level_parse(text, &level) == TRUC_OK ? NULL : "should be error, warn, info or debug";
+}
+
+/* hub/STORAGE.md, "The home directory", and deploy/sample/hub.yaml describe these. */
+static const struct truc_config_field fields[] = {
+    FIELD(listen, "listen", TRUC_CONFIG_STRING, true, 0, 0, NULL, check_listen),
+    FIELD(log_level, "log_level", TRUC_CONFIG_STRING, false, 0, 0, "info", check_level),
+    FIELD(journal_bytes, "storage.journal", TRUC_CONFIG_SIZE, false, MIB, INT64_C(64) << 40, "16 GiB", NULL),
+    FIELD(state_bytes, "storage.state", TRUC_CONFIG_SIZE, false, MIB, INT64_C(64) << 40, "8 GiB", NULL),
+    FIELD(reserve_bytes, "storage.reserve", TRUC_CONFIG_SIZE, false, MIB, INT64_C(1) << 40, "256 MiB", NULL),
+    FIELD(workers, "workers", TRUC_CONFIG_INTEGER, false, 0, 256, "0", NULL),
+    FIELD(session_bytes, "limits.session_bytes", TRUC_CONFIG_SIZE, false, 5 * MIB, 4 * GIB, "16 MiB", NULL),
+    FIELD(total_bytes, "limits.total_bytes", TRUC_CONFIG_SIZE, false, 5 * MIB, 256 * GIB, "256 MiB", NULL),
+    FIELD(cache_bytes, "limits.cache_bytes", TRUC_CONFIG_SIZE, false, 0, 256 * GIB, "64 MiB", NULL),
+    FIELD(sessions, "limits.sessions", TRUC_CONFIG_INTEGER, false, 1, 65536, "1024", NULL),
+    FIELD(lease_ms, "delivery.lease", TRUC_CONFIG_DURATION, false, 100, 86400000, "60 s", NULL),
+    FIELD(silence_ms, "session.silence", TRUC_CONFIG_DURATION, false, 1000, 3600000, "60 s", NULL),
+};
+#define FIELDS (sizeof fields / sizeof fields[0])
+
+static int64_t mebibytes(int64_t bytes)
+{
+    return (bytes + MIB - 1) / MIB;
+}
+
+static truc_error complain_of_key(const char *name, const size_t *lines, const char *key, struct truc_buffer *why,
+                                  const char *sentence)
+{
+    truc_error error =
+        truc_buffer_printf(why, "%s:%zu: %s: %s\n", name, truc_config_line(fields, FIELDS, lines, key), key, sentence);
+    return error == TRUC_OK ? TRUC_E_CONFIG : error;
+}
+
+/* What lies between keys. A number that was wrong by itself is 0 here: every minimum is more. */
+static truc_error check_sizes(const char *name, const size_t *lines, const struct hub_settings *settings,
+                              struct truc_buffer *why)
+{
+    int64_t commit = settings->total_bytes < HUB_COMMIT_BYTES ? settings->total_bytes : HUB_COMMIT_BYTES;
+    int64_t least = HUB_RESERVE_COMMITS * commit;
+    truc_error error = TRUC_OK;
+    char sentence[256];
+    if (settings->total_bytes == 0) {
+        return TRUC_OK;
+    }
+    if (settings->total_bytes < settings->session_bytes) {
+        error = complain_of_key(name, lines, "limits.total_bytes", why, "is less than limits.session_bytes");
+    }
+    if (settings->reserve_bytes == 0) {
+        return error;
+    }
+    if (settings->reserve_bytes < least) {
+        (void)snprintf(sentence, sizeof sentence,
+                       "a commit takes up to %" PRId64 " MiB (limits.total_bytes, at most %" PRId64
+                       " MiB), and acks, governance and checkpoints must fit behind it: give %" PRId64 " MiB or more",
+                       mebibytes(commit), mebibytes(HUB_COMMIT_BYTES), mebibytes(least));
+        error = complain_of_key(name, lines, "storage.reserve", why, sentence);
+    }
+    if (settings->journal_bytes != 0 && settings->journal_bytes < settings->reserve_bytes + commit) {
+        (void)snprintf(sentence, sizeof sentence,
+                       "leaves no room for seals: with this storage.reserve give %" PRId64 " MiB or more",
+                       mebibytes(settings->reserve_bytes + commit));
+        error = complain_of_key(name, lines, "storage.journal", why, sentence);
+    }
+    return error;
 }
 
 truc_error hub_settings_read(const char *name, struct truc_bytes text, struct hub_settings *out,
                              struct truc_buffer *why)
 {
     struct hub_settings settings = {0};
-    truc_error error = truc_config_read(name, text, fields, FIELDS, &settings, why);
-    if (error != TRUC_OK) {
-        return error;
-    }
-    if (settings.total_bytes < settings.session_bytes) {
-        error = truc_buffer_printf(why, "%s: limits.total_bytes: is less than limits.session_bytes\n", name);
-        error = error == TRUC_OK ? TRUC_E_CONFIG : error;
-    }
-    enum truc_log_level level;
-    if (truc_log_level_parse(settings.log_level, &level) != TRUC_OK) {
-        error = truc_buffer_printf(why, "%s: log_level: should be error, warn, info or debug\n", name);
-        error = error == TRUC_OK ? TRUC_E_CONFIG : error;
-    }
-    if (!is_listen_address(settings.listen)) {
-        error =
-            truc_buffer_printf(why, "%s: listen: should be tcp://ADDRESS:PORT, with a port from 0 to 65535\n", name);
-        error = error == TRUC_OK ? TRUC_E_CONFIG : error;
+    size_t lines[FIELDS];
+    truc_error error = truc_config_read_partly(name, text, fields, FIELDS, &settings, lines, why);
+    if (error == TRUC_OK || error == TRUC_E_CONFIG) {
+        truc_error between = check_sizes(name, lines, &settings, why);
+        error = error == TRUC_OK || between == TRUC_E_NOMEM ? between : error;
     }
     if (error != TRUC_OK) {
         hub_settings_close(&settings);
@@ -99,17 +142,20 @@ static void complain(struct truc_buffer *why, truc_error *worst, truc_error erro
     }
 }
 
-/* Nobody but the owner may read or write it. */
-static void check_private(const char *path, struct truc_buffer *why, truc_error *worst)
+/* Nobody but the owner may read or write it. false: it is not there. */
+static bool check_private(const char *path, struct truc_buffer *why, truc_error *worst)
 {
     struct stat status;
     if (stat(path, &status) != 0) {
         complain(why, worst, TRUC_E_IO, path, strerror(errno));
-    } else if ((status.st_mode & 077) != 0) {
+        return false;
+    }
+    if ((status.st_mode & 077) != 0) {
         complain(why, worst, TRUC_E_CONFIG, path, "others can read or write it: take their rights away (chmod go=)");
     } else if (status.st_uid != geteuid() && geteuid() != 0) {
         complain(why, worst, TRUC_E_CONFIG, path, "belongs to another user");
     }
+    return true;
 }
 
 static void read_transport_key(const char *path, char out[TRUC_TRANSPORT_KEY_TEXT], struct truc_buffer *why,
@@ -184,15 +230,16 @@ truc_error hub_home_open(const char *path, struct hub_home *out, struct truc_buf
         complain(why, &worst, TRUC_E_IO, path, "is not a hub's home; `truc init` makes one");
         goto out; /* the rest would say the same */
     }
-    check_private(path, why, &worst);
-    check_private(files[1], why, &worst);
-    check_private(files[2], why, &worst);
-    if (worst != TRUC_E_IO) {
-        read_settings(files[0], &out->settings, why, &worst);
+    /* Whatever is wrong, the rest is looked at too: who mends a home wants to know all of it at once. */
+    (void)check_private(path, why, &worst);
+    read_settings(files[0], &out->settings, why, &worst);
+    if (check_private(files[1], why, &worst)) {
         read_note_key(files[1], &out->note_key, why, &worst);
-        read_transport_key(files[2], out->transport_secret, why, &worst);
-        read_transport_key(files[3], out->transport_public, why, &worst);
     }
+    if (check_private(files[2], why, &worst)) {
+        read_transport_key(files[2], out->transport_secret, why, &worst);
+    }
+    read_transport_key(files[3], out->transport_public, why, &worst);
 out:
     for (size_t i = 0; i < 4; i++) {
         free(files[i]);

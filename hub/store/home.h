@@ -8,6 +8,12 @@
 #include "truc/config.h"
 #include "truc/note.h"
 
+/* A commit takes no more of seals than so much: what comes beyond it waits for the next one. */
+#define HUB_COMMIT_BYTES (INT64_C(32) << 20)
+/* The reserve is at least so many of the largest commit: one that is under way, one behind it, what rows cost beyond
+ * their events, and still room for acks, governance and checkpoints. */
+#define HUB_RESERVE_COMMITS 4
+
 struct hub_settings {
     char *listen; /* "tcp://127.0.0.1:5590" */
     char *log_level;

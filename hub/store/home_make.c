@@ -254,12 +254,24 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
     return remove(path);
 }
 
+static truc_error sync_folder(struct maker *maker, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    truc_error error = fd >= 0 && fsync(fd) == 0 ? TRUC_OK : say(maker, TRUC_E_IO, path);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return error;
+}
+
 /* An existing empty folder may become the home; anything else with that name stays untouched. */
 static truc_error take_name(struct maker *maker)
 {
     char *parent = NULL;
-    truc_error error = TRUC_OK;
-    int fd = -1;
+    truc_error error = sync_folder(maker, maker->path); /* the names of the folders in it: nothing else synced those */
+    if (error != TRUC_OK) {
+        return error;
+    }
     if (rename(maker->path, maker->final_path) != 0) {
         error = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR ? TRUC_E_EXISTS : TRUC_E_IO;
         return say(maker, error, maker->final_path);
@@ -267,13 +279,7 @@ static truc_error take_name(struct maker *maker)
     if (asprintf(&parent, "%s/..", maker->final_path) < 0) {
         return TRUC_E_NOMEM;
     }
-    fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0) {
-        error = say(maker, TRUC_E_IO, parent);
-    }
-    if (fd >= 0) {
-        (void)close(fd);
-    }
+    error = sync_folder(maker, parent);
     free(parent);
     return error;
 }

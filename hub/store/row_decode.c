@@ -128,7 +128,8 @@ static bool take_difference(struct truc_wire *in, int64_t *value)
 static bool take_special(struct truc_wire *in, struct hub_event_facts *out)
 {
     if (out->kind == HUB_EVENT_RECALL) {
-        return take_array(in, out->recalled, sizeof out->recalled) && truc_wire_varint(in, &out->recall_in_flight);
+        return take_array(in, out->recalled, sizeof out->recalled) && truc_wire_bytes(in, &out->in_hand) &&
+               (out->in_hand.size == 0 || out->in_hand.data[out->in_hand.size - 1] != 0);
     }
     return out->kind != HUB_EVENT_GOVERNANCE || truc_wire_bytes(in, &out->governance_bytes);
 }

@@ -82,7 +82,7 @@ static void put_facts(struct out *out, const struct hub_event_facts *event, uint
     }
     if (event->kind == HUB_EVENT_RECALL) {
         put(out, event->recalled, sizeof event->recalled);
-        put_varint(out, event->recall_in_flight);
+        put_bytes(out, event->in_hand);
     }
     if (event->kind == HUB_EVENT_GOVERNANCE) {
         put_bytes(out, event->governance_bytes);
@@ -105,6 +105,10 @@ static void put_all_facts(struct out *out, const struct hub_row_item *item)
 static bool facts_are_writable(const struct hub_event_facts *event)
 {
     if ((event->flags & ~FACT_FLAGS_MASK) != 0 || event->kind > HUB_EVENT_RESERVED) {
+        return false;
+    }
+    if (event->kind == HUB_EVENT_RECALL && event->in_hand.size > 0 &&
+        event->in_hand.data[event->in_hand.size - 1] == 0) {
         return false;
     }
     bool acts = event->kind == HUB_EVENT_GOVERNANCE && !(event->flags & HUB_FACT_INVALID_PAYLOAD);

@@ -61,7 +61,8 @@ static truc_error write_at(int fd, const uint8_t *data, size_t size, uint64_t of
         if (wrote < 0 && errno == EINTR) {
             continue;
         }
-        if (wrote < 0) {
+        if (wrote <= 0) {
+            errno = wrote < 0 ? errno : EIO;
             return io_error();
         }
         data += wrote;
@@ -208,6 +209,10 @@ truc_error hub_slots_open(const char *path, bool create, bool read_only, struct 
         }
     }
     error = read_header(slots->fd, &count);
+    if (error == TRUC_OK && !read_only) {
+        /* Where the header's sync failed last time, the disk may hold an older count than the kernel remembers. */
+        error = write_header(slots->fd, count);
+    }
     if (error == TRUC_OK) {
         error = map_chunks(slots, count);
     }

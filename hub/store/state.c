@@ -3,8 +3,14 @@
 
 #include "hub/store/environment.h"
 
+#include "truc/config.h"
+
 #include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #define NAME "state.mdb"
@@ -19,11 +25,26 @@ struct note {
 struct hub_state {
     struct hub_environment environment;
     MDB_dbi map, notes;
-    MDB_txn *snapshot;    /* the port's; NULL after a failure */
+    MDB_txn *snapshot; /* the port's; NULL after a failure */
+    atomic_bool damaged;
     pthread_mutex_t lock; /* over the notes */
     struct note *waiting; /* notes that no commit has taken yet */
     struct note *flying;  /* those of the commit under way */
 };
+
+/* Damage that was met is remembered, whoever hides the error on its way up. */
+static truc_error seen(struct hub_state *state, truc_error error)
+{
+    if (error == TRUC_E_CORRUPT) {
+        atomic_store(&state->damaged, true);
+    }
+    return error;
+}
+
+bool hub_state_is_damaged(const struct hub_state *state)
+{
+    return atomic_load(&state->damaged);
+}
 
 /* ---- the check at a start, in a child process
  * ------------------------------------------------------------------------------- */
@@ -130,7 +151,7 @@ truc_error hub_state_open(const char *folder, uint64_t map_bytes, bool create, b
         }
         if (error == TRUC_E_CORRUPT) {
             size_t said = strlen(why);
-            (void)snprintf(why + said, HUB_WHY_SIZE - said, "; delete it: the journal makes it again");
+            (void)snprintf(why + said, HUB_WHY_SIZE - said, "; the journal can make it again");
         }
         hub_state_close(&state);
         return error;
@@ -168,6 +189,71 @@ void hub_state_close(struct hub_state **state)
 uint64_t hub_state_used_bytes(const struct hub_state *state)
 {
     return hub_environment_used(&state->environment);
+}
+
+/* ---- given up, and made again
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+#define WORD "state.damaged"
+#define WORD_MAX 4096
+
+static char *file_in(const char *folder, const char *name)
+{
+    char *path;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+truc_error hub_state_condemn(const char *folder, const char *why)
+{
+    char *path = file_in(folder, WORD), *text = NULL;
+    truc_error error = TRUC_E_NOMEM;
+    if (path != NULL && asprintf(&text, "%s\n", why) >= 0) {
+        error = truc_file_write(path, truc_bytes_of(text), 0600, true);
+        free(text);
+    }
+    free(path);
+    return error;
+}
+
+static truc_error remove_durably(const char *folder, const char *const *names, size_t count)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return TRUC_E_IO;
+    }
+    bool removed = true;
+    for (size_t i = 0; i < count; i++) {
+        removed = removed && (unlinkat(fd, names[i], 0) == 0 || errno == ENOENT);
+    }
+    truc_error error = removed && fsync(fd) == 0 ? TRUC_OK : TRUC_E_IO;
+    (void)close(fd);
+    return error;
+}
+
+truc_error hub_state_renew(const char *folder, struct truc_buffer *why)
+{
+    static const char *const state[] = {NAME, NAME "-lock"}, *const word[] = {WORD};
+    char *path = file_in(folder, WORD);
+    if (path == NULL) {
+        return TRUC_E_NOMEM;
+    }
+    truc_error error = truc_file_read(path, WORD_MAX, why);
+    bool none = error == TRUC_E_IO && errno == ENOENT;
+    free(path);
+    if (none) {
+        return TRUC_E_NOT_FOUND;
+    }
+    if (error == TRUC_E_TOO_LARGE) { /* not ours, but the name says enough */
+        error = TRUC_OK;
+    }
+    while (error == TRUC_OK && why->size > 0 && why->data[why->size - 1] == '\n') {
+        why->size--;
+    }
+    if (error == TRUC_OK) {
+        error = remove_durably(folder, state, 2);
+    }
+    return error == TRUC_OK ? remove_durably(folder, word, 1) : error;
 }
 
 /* ---- the port
@@ -223,7 +309,7 @@ static truc_error port_get(void *context, struct truc_bytes key, struct truc_byt
         return TRUC_E_IO;
     }
     int code = mdb_get(state->snapshot, state->map, &wanted, &found);
-    return code == 0 ? checked(wanted, found, value) : hub_environment_error(code);
+    return seen(state, code == 0 ? checked(wanted, found, value) : hub_environment_error(code));
 }
 
 static truc_error port_scan(void *context, struct truc_bytes prefix,
@@ -239,14 +325,14 @@ static truc_error port_scan(void *context, struct truc_bytes prefix,
     }
     int code = mdb_cursor_open(state->snapshot, state->map, &cursor);
     if (code != 0) {
-        return hub_environment_error(code);
+        return seen(state, hub_environment_error(code));
     }
     /* LMDB takes no empty key: everything begins at the first one. */
     code = mdb_cursor_get(cursor, &key, &value, prefix.size == 0 ? MDB_FIRST : MDB_SET_RANGE);
     while (code == 0 && error == TRUC_OK && key.mv_size >= prefix.size &&
            (prefix.size == 0 || memcmp(key.mv_data, prefix.data, prefix.size) == 0)) {
         struct truc_bytes whole;
-        error = checked(key, value, &whole);
+        error = seen(state, checked(key, value, &whole));
         if (error == TRUC_OK) {
             error = each(each_context, truc_bytes(key.mv_data, key.mv_size), whole);
         }
@@ -258,7 +344,7 @@ static truc_error port_scan(void *context, struct truc_bytes prefix,
     if (error != TRUC_OK) {
         return error;
     }
-    return code == MDB_NOTFOUND ? TRUC_OK : hub_environment_error(code);
+    return code == MDB_NOTFOUND ? TRUC_OK : seen(state, hub_environment_error(code));
 }
 
 struct hub_port hub_state_port(struct hub_state *state)
@@ -358,7 +444,7 @@ truc_error hub_state_commit(struct hub_state *state, const struct hub_dirty *dir
         keep_notes(state, notes);
     }
     (void)pthread_mutex_unlock(&state->lock);
-    return error;
+    return seen(state, error);
 }
 
 /* ---- notes
@@ -421,5 +507,5 @@ truc_error hub_state_noted(struct hub_state *state, const char *name, struct tru
     code = mdb_get(txn, state->notes, &key, &value);
     error = code == 0 ? truc_buffer_append(out, value.mv_data, value.mv_size) : hub_environment_error(code);
     mdb_txn_abort(txn);
-    return error;
+    return seen(state, error);
 }

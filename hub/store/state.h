@@ -11,6 +11,13 @@ struct hub_state;
 TRUC_MUST_USE truc_error hub_state_open(const char *folder, uint64_t map_bytes, bool create, bool read_only,
                                         struct hub_state **out, char why[256]);
 void hub_state_close(struct hub_state **state);
+/* true once a value did not fit its checksum or LMDB met damage: nothing more may be decided by it. Any thread. */
+bool hub_state_is_damaged(const struct hub_state *state);
+/* Leaves word in `folder`, durably, that the state is not to be used again. Errors: TRUC_E_IO, TRUC_E_NOMEM. */
+TRUC_MUST_USE truc_error hub_state_condemn(const char *folder, const char *why);
+/* If such word was left: removes the state and the word, and appends the latter to `why`. By whoever holds the journal,
+ * before the state is opened; a crash in between does no harm. Errors: TRUC_E_NOT_FOUND (there was none), TRUC_E_IO. */
+TRUC_MUST_USE truc_error hub_state_renew(const char *folder, struct truc_buffer *why);
 /* The port for hub_core_new; one thread (the loop) uses it. It reads one snapshot until refreshed. */
 struct hub_port hub_state_port(struct hub_state *state);
 /* Moves the port to the newest commit. Borrowed values die. */

@@ -1,24 +1,17 @@
 /* The writer thread: batches to rows, one commit each. */
 #include "hub/store/writer.h"
 
-#include "hub/store/queue.h"
-
-#include <pthread.h>
+#include <errno.h>
 
 struct hub_writer {
     struct hub_journal *journal;
     struct hub_slots *slots;
     struct truc_aead *aead;
-    void (*wake)(void *context);
-    void *context;
-    pthread_t thread;
-    pthread_mutex_t lock; /* over the queues and `ending` */
-    pthread_cond_t given;
-    QUEUE_OF(struct hub_batch) waiting, done;
-    bool ending;
+    struct hub_crew *crew;
     /* The thread's own. */
     struct truc_hash previous;
     truc_error failed; /* after an unknown outcome nothing may be written any more */
+    int failed_os_error;
 };
 
 static int64_t now_us(void)
@@ -59,38 +52,21 @@ static truc_error commit(struct hub_writer *writer, struct hub_batch *batch)
     return error;
 }
 
-static void *run(void *context)
+static void run(void *context, unsigned thread, struct hub_work *work)
 {
-    (void)pthread_setname_np(pthread_self(), "writer"); /* for top and perf */
     struct hub_writer *writer = context;
-    struct hub_batch *batch;
-    (void)pthread_mutex_lock(&writer->lock);
-    for (;;) {
-        QUEUE_POP(writer->waiting, batch);
-        if (batch == NULL && writer->ending) {
-            break;
-        }
-        if (batch == NULL) {
-            (void)pthread_cond_wait(&writer->given, &writer->lock);
-            continue;
-        }
-        (void)pthread_mutex_unlock(&writer->lock);
-        int64_t begun = now_us();
-        batch->bytes = 0;
-        batch->result = writer->failed != TRUC_OK ? writer->failed : commit(writer, batch);
-        batch->commit_us = now_us() - begun;
-        if (batch->result != TRUC_OK && batch->result != TRUC_E_FULL) {
-            writer->failed = batch->result;
-        }
-        (void)pthread_mutex_lock(&writer->lock);
-        QUEUE_PUSH(writer->done, batch);
-        /* Outside of the lock: what it signals may run at once. */
-        (void)pthread_mutex_unlock(&writer->lock);
-        writer->wake(writer->context);
-        (void)pthread_mutex_lock(&writer->lock);
+    struct hub_batch *batch = (struct hub_batch *)work; /* its first member */
+    (void)thread;
+    int64_t begun = now_us();
+    batch->bytes = 0;
+    errno = writer->failed_os_error;
+    batch->result = writer->failed != TRUC_OK ? writer->failed : commit(writer, batch);
+    batch->os_error = errno;
+    batch->commit_us = now_us() - begun;
+    if (batch->result != TRUC_OK && batch->result != TRUC_E_FULL) {
+        writer->failed = batch->result;
+        writer->failed_os_error = batch->os_error;
     }
-    (void)pthread_mutex_unlock(&writer->lock);
-    return NULL;
 }
 
 truc_error hub_writer_new(struct hub_journal *journal, struct hub_slots *slots, const struct truc_hash *last,
@@ -102,22 +78,16 @@ truc_error hub_writer_new(struct hub_journal *journal, struct hub_slots *slots, 
     }
     writer->journal = journal;
     writer->slots = slots;
-    writer->wake = wake;
-    writer->context = context;
     writer->previous = *last;
+    const struct hub_crew_options options = {
+        .name = "writer", .threads = 1, .run = run, .context = writer, .wake = wake, .wake_context = context};
     truc_error error = truc_aead_new(&writer->aead);
-    if (error != TRUC_OK) {
-        free(writer);
-        return error;
+    if (error == TRUC_OK) {
+        error = hub_crew_new(&options, &writer->crew);
     }
-    (void)pthread_mutex_init(&writer->lock, NULL); /* with default attributes these two cannot fail on Linux */
-    (void)pthread_cond_init(&writer->given, NULL);
-    if (pthread_create(&writer->thread, NULL, run, writer) != 0) {
-        truc_aead_free(&writer->aead);
-        (void)pthread_cond_destroy(&writer->given);
-        (void)pthread_mutex_destroy(&writer->lock);
-        free(writer);
-        return TRUC_E_NOMEM;
+    if (error != TRUC_OK) {
+        hub_writer_free(&writer);
+        return error;
     }
     *out = writer;
     return TRUC_OK;
@@ -125,35 +95,20 @@ truc_error hub_writer_new(struct hub_journal *journal, struct hub_slots *slots, 
 
 void hub_writer_free(struct hub_writer **writer)
 {
-    struct hub_writer *ending = *writer;
-    if (ending == NULL) {
-        return;
+    if (*writer != NULL) {
+        hub_crew_free(&(*writer)->crew);
+        truc_aead_free(&(*writer)->aead);
+        free(*writer);
+        *writer = NULL;
     }
-    (void)pthread_mutex_lock(&ending->lock);
-    ending->ending = true;
-    (void)pthread_cond_signal(&ending->given);
-    (void)pthread_mutex_unlock(&ending->lock);
-    (void)pthread_join(ending->thread, NULL);
-    truc_aead_free(&ending->aead);
-    (void)pthread_cond_destroy(&ending->given);
-    (void)pthread_mutex_destroy(&ending->lock);
-    free(ending);
-    *writer = NULL;
 }
 
 void hub_writer_submit(struct hub_writer *writer, struct hub_batch *batch)
 {
-    (void)pthread_mutex_lock(&writer->lock);
-    QUEUE_PUSH(writer->waiting, batch);
-    (void)pthread_cond_signal(&writer->given);
-    (void)pthread_mutex_unlock(&writer->lock);
+    hub_crew_submit(writer->crew, &batch->work);
 }
 
 struct hub_batch *hub_writer_finished(struct hub_writer *writer)
 {
-    struct hub_batch *batch;
-    (void)pthread_mutex_lock(&writer->lock);
-    QUEUE_POP(writer->done, batch);
-    (void)pthread_mutex_unlock(&writer->lock);
-    return batch;
+    return (struct hub_batch *)hub_crew_finished(writer->crew);
 }

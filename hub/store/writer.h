@@ -3,6 +3,7 @@
 #ifndef HUB_STORE_WRITER_H
 #define HUB_STORE_WRITER_H
 
+#include "hub/store/crew.h"
 #include "hub/store/journal.h"
 #include "hub/store/row.h"
 #include "hub/store/state.h"
@@ -11,12 +12,13 @@ struct hub_writer;
 
 /* One group commit. The caller owns the items and everything that they borrow until the batch comes back. */
 struct hub_batch {
-    struct hub_batch *next; /* the writer's */
+    struct hub_work work;   /* the writer's */
     int64_t accepted_at_us; /* set by the caller */
     struct hub_row_item *items;
     size_t count;
     uint64_t row;      /* set by the writer */
     truc_error result; /* TRUC_OK: persisted; TRUC_E_FULL: rejected; other: unknown, stop the process */
+    int os_error;      /* errno of a result that is not TRUC_OK; 0: none */
     uint64_t bytes;    /* of the row */
     int64_t commit_us; /* how long allocate to append took */
     void *context;     /* the caller's */
@@ -41,7 +43,7 @@ TRUC_MUST_USE truc_error hub_flusher_new(struct hub_state *state, void (*wake)(v
 void hub_flusher_free(struct hub_flusher **flusher);
 /* false: one is under way. The set stays borrowed until finished. */
 bool hub_flusher_submit(struct hub_flusher *flusher, const struct hub_dirty *dirty);
-/* true when the one under way is done; *result as hub_state_commit. */
+/* true when the one under way is done; *result as hub_state_commit, its errno with it. */
 bool hub_flusher_finished(struct hub_flusher *flusher, truc_error *result);
 
 /* Cold work on a pool: `run` on a reader thread with that thread's own tools, then `done` on the loop's thread out of
@@ -56,7 +58,7 @@ struct hub_reader_tools {
     uint64_t checked_row;
 };
 struct hub_read_job {
-    struct hub_read_job *next;
+    struct hub_work work; /* the pool's */
     void (*run)(struct hub_read_job *job, struct hub_reader_tools *tools);
     void (*done)(struct hub_read_job *job);
     void *context;

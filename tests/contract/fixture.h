@@ -134,7 +134,7 @@ static inline void facts_equal(const struct hub_event_facts *a, const struct hub
     assert_true(truc_bytes_equal(a->type, b->type));
     assert_true(truc_bytes_equal(a->recipients, b->recipients));
     assert_memory_equal(a->recalled, b->recalled, sizeof a->recalled);
-    assert_true(a->recall_in_flight == b->recall_in_flight);
+    assert_true(truc_bytes_equal(a->in_hand, b->in_hand));
     assert_true((a->governance == NULL) == (b->governance == NULL));
     assert_true(truc_bytes_equal(a->governance_bytes, b->governance_bytes));
 }

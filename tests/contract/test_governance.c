@@ -67,6 +67,8 @@ static void an_agency_is_enrolled_with_its_keys_and_groups(void **state)
     enrol.groups = groups;
     enrol.transport_key = binary(truc_bytes(transport, 32));
     enrol.spki = binary(truc_key_spki(world->key));
+    enrol.quota_events_per_s = 5;
+    enrol.quota_bytes_per_s = UINT64_C(1) << 40;
     assert_ok(decode(world, &act, &seen));
     assert_int_equal(seen->act, HUB_ACT_ENROL_AGENCY);
     assert_true(truc_bytes_equal(seen->reason, truc_bytes_of("new desk")));
@@ -76,6 +78,8 @@ static void an_agency_is_enrolled_with_its_keys_and_groups(void **state)
     assert_int_equal(enrolment->role, HUB_ROLE_AUDITOR);
     assert_int_equal(enrolment->group_count, 2);
     assert_true(truc_bytes_equal(enrolment->groups[1], truc_bytes_of("H14")));
+    assert_int_equal(enrolment->quota_events_per_s, 5);
+    assert_true(enrolment->quota_bytes_per_s == UINT64_C(1) << 40);
     assert_true(enrolment->has_transport);
     assert_memory_equal(enrolment->transport, transport, 32);
     assert_true(enrolment->key.present);

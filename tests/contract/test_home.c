@@ -136,14 +136,48 @@ static void every_wrong_setting_is_said(void **state)
 {
     struct world *world = *state;
     struct hub_settings settings;
-    static const char text[] = "listen: udp://x\nlog_level: loud\nstorage:\n  jurnal: 3\n";
-    static const char levels[] = "listen: udp://x\nlog_level: loud\n";
+    static const char text[] = "listen: udp://x\nlog_level: loud\nstorage:\n  jurnal: 3\n  reserve: 9 MiB\n";
+    static const char *const said[] = {"hub.yaml:1: listen: ", "hub.yaml:2: log_level: ",
+                                       "hub.yaml:4: storage.jurnal: ", "hub.yaml:5: storage.reserve: "};
     assert_int_equal(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why), TRUC_E_CONFIG);
-    assert_non_null(strstr((const char *)world->why.data, "storage.jurnal"));
-    truc_buffer_clear(&world->why);
-    assert_int_equal(hub_settings_read("hub.yaml", truc_bytes_of(levels), &settings, &world->why), TRUC_E_CONFIG);
-    assert_non_null(strstr((const char *)world->why.data, "listen"));
-    assert_non_null(strstr((const char *)world->why.data, "log_level"));
+    assert_ok(truc_buffer_append(&world->why, "", 1));
+    for (size_t i = 0; i < 4; i++) {
+        assert_non_null(strstr((const char *)world->why.data, said[i]));
+    }
+}
+
+/* Seals are refused while a whole commit, and what must go on behind it, still fits into the reserve. */
+static void a_reserve_is_some_of_the_largest_commits(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"", NULL},
+        {"storage: {reserve: 128 MiB}\n", NULL},
+        {"storage: {reserve: 127 MiB}\n", "give 128 MiB or more"},
+        {"storage: {reserve: 1 MiB}\nlimits: {total_bytes: 1 GiB}\n",
+         "give 128 MiB or more"}, /* a commit has its limit */
+        {"storage: {reserve: 1 MiB}\nlimits: {total_bytes: 17 MiB}\n", "give 68 MiB or more"},
+        {"storage: {reserve: 68 MiB}\nlimits: {total_bytes: 17 MiB}\n", NULL},
+        {"storage: {journal: 287 MiB}\n", "give 288 MiB or more"},
+        {"storage: {journal: 288 MiB}\n", NULL},
+        {"limits: {total_bytes: 15 MiB}\n", "is less than limits.session_bytes"},
+    };
+    struct world *world = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct hub_settings settings;
+        char text[200];
+        (void)snprintf(text, sizeof text, "listen: 'tcp://*:0'\n%s", cases[i].text);
+        truc_buffer_clear(&world->why);
+        truc_error error = hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why);
+        assert_int_equal(error, cases[i].says == NULL ? TRUC_OK : TRUC_E_CONFIG);
+        if (error == TRUC_OK) {
+            hub_settings_close(&settings);
+            continue;
+        }
+        assert_ok(truc_buffer_append(&world->why, "", 1));
+        assert_non_null(strstr((const char *)world->why.data, cases[i].says));
+    }
 }
 
 /* libzmq would listen on another port than the one that was written, and say nothing. */
@@ -300,6 +334,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_home_that_cannot_be_made_leaves_nothing_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_home_that_others_can_read_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_wrong_setting_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reserve_is_some_of_the_largest_commits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_port_that_is_none_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_that_is_no_home_is_called_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_row_is_a_genesis_that_the_core_accepts, set_up, tear_down),

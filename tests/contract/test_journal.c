@@ -331,6 +331,38 @@ static void a_truncated_file_is_said_to_be_truncated(void **state)
     free(path);
 }
 
+/* What is damaged, and what still holds: and nothing is written that could take it away. */
+static void one_damaged_meta_page_is_told_from_the_other(void **state)
+{
+    static const char *const says[] = {"its first meta page", "its second meta page"};
+    char *path = path_in(*state, "journal.mdb");
+    uint8_t good[4096], bad[4096] = {0}, after[4096];
+    fill(*state);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t page = 0; page < 2; page++) {
+        assert_int_equal(pread(fd, good, sizeof good, page * 4096), sizeof good);
+        assert_int_equal(pwrite(fd, bad, sizeof bad, page * 4096), sizeof bad);
+        must_be_corrupt(*state, says[page]);
+        must_be_corrupt(*state, page == 0 ? "The second one holds: commit " : "The first one holds: commit ");
+        assert_int_equal(pread(fd, after, sizeof after, page * 4096), sizeof after);
+        assert_memory_equal(after, bad, sizeof bad);
+        assert_int_equal(pwrite(fd, good, sizeof good, page * 4096), sizeof good);
+    }
+    /* One of another time than its neighbour. */
+    assert_int_equal(pread(fd, good, sizeof good, 0), sizeof good);
+    memcpy(bad, good, sizeof bad);
+    bad[16 + 128] ^= 0x40; /* its commit's number */
+    assert_int_equal(pwrite(fd, bad, sizeof bad, 0), sizeof bad);
+    must_be_corrupt(*state, "do not follow each other");
+    assert_int_equal(pwrite(fd, good, sizeof good, 0), sizeof good);
+    (void)close(fd);
+    struct hub_journal *journal = open_journal(*state, QUOTA);
+    (void)check_chain(journal);
+    hub_journal_close(&journal);
+    free(path);
+}
+
 /* Overwrites every page in turn: the start finds it, or every row that it gives is whole. It never crashes. */
 static void no_damaged_page_crashes_the_start(void **state)
 {
@@ -458,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_journal_rejects_and_goes_on_with_more_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_acknowledged_survives_a_kill, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_truncated_file_is_said_to_be_truncated, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_damaged_meta_page_is_told_from_the_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_damaged_page_crashes_the_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flipped_bit_in_the_last_row_stops_the_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_is_no_journal_is_refused, set_up, tear_down),

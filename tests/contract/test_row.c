@@ -77,7 +77,7 @@ static void a_seal_comes_back_with_its_facts_and_contents(void **state)
     sealed.facts[7].type = truc_bytes(NULL, 0);
     sealed.facts[8].kind = HUB_EVENT_RECALL;
     memset(sealed.facts[8].recalled, 0xab, 16);
-    sealed.facts[8].recall_in_flight = UINT64_MAX;
+    sealed.facts[8].in_hand = truc_bytes_of("\x08\x01");
     memset(header.previous.bytes, 3, TRUC_HASH_SIZE);
 
     struct truc_bytes row = encode(world, &sealed.item, 1, &header);
