@@ -7,7 +7,7 @@
 #define HUB_HUB_H
 
 #include "hub/core/admit.h"
-#include "hub/core/dispatch.h"
+#include "hub/core/recall.h"
 #include "hub/net/socket.h"
 #include "hub/store/home.h"
 #include "hub/store/writer.h"
@@ -42,7 +42,7 @@ const struct hub_keyring_key *hub_keyring_find(const struct hub_keyring *ring, c
 
 enum hub_submission_state {
     SUBMISSION_RECEIVING, /* pieces of its body still come */
-    SUBMISSION_VERIFYING, /* on the pool */
+    SUBMISSION_VERIFYING, /* waits for its turn on the pool, or is there */
     SUBMISSION_VERIFIED,  /* waits for those before it on its connection */
     SUBMISSION_UNDER_WAY, /* in the journal's queue, or waits for the same seal that is */
     SUBMISSION_DONE,
@@ -54,7 +54,8 @@ struct hub_text {
 };
 
 struct hub_submission {
-    struct hub_submission *next; /* in its session's queue */
+    struct hub_submission *next;      /* in its session's queue */
+    struct hub_submission *turn_next; /* among those of its session that wait for their turn to be verified */
     uv_work_t work;
     struct hub *hub;
     atomic_uint owners; /* session queue or commit, cache; messages that lend its body, on ZeroMQ's threads too */
@@ -65,7 +66,9 @@ struct hub_submission {
     struct truc_buffer envelope, joined;
     zmq_msg_t piece; /* the body where it came in one piece */
     struct truc_bytes body;
-    size_t charged; /* bytes in flight that the session and the hub were charged */
+    size_t charged;  /* bytes in flight that the session and the hub were charged */
+    size_t received; /* bytes of the body so far, kept or not */
+    bool given_up;   /* refused before it was verified; nothing of it is kept */
     struct hub_keyring *keys;
     /* results of verification; written by the pool, read by the loop afterwards */
     bool parses; /* the envelope: parsed.seal names it */
@@ -85,8 +88,14 @@ struct hub_submission {
 };
 /* The last owner's frees it. Any thread. */
 void hub_submission_release(struct hub_submission *submission);
-/* Starts verification on the pool; hub_submission_verified() is called on the loop afterwards. */
-void hub_verify_start(struct hub_submission *submission);
+/* Frees all that is large of it, and leaves what a refusal names it by. */
+void hub_submission_drop(struct hub_submission *submission);
+/* turns.c: verification on the pool when its turn comes; hub_submission_verified() is called on the loop afterwards. It
+ * takes one owner of the submission, which that call gives back. */
+struct hub_session;
+void hub_verify_start(struct hub_session *session, struct hub_submission *submission);
+/* The session ends: what waits for its turn is not verified any more. */
+void hub_verify_forget(struct hub *hub, struct hub_session *session);
 /* What the pool does: any thread, touches nothing but the submission. */
 void hub_verify_seal(struct hub_submission *submission);
 
@@ -109,6 +118,7 @@ struct hub_session {
     uint64_t last_heard_ms;
     int64_t since_us;
     size_t in_flight;                     /* bytes of submissions not yet answered */
+    unsigned given_up;                    /* of those, that were refused and wait for their turn to be told so */
     size_t proofs;                        /* asked for and not yet answered */
     size_t answer_bytes;                  /* of answers since all of them were last known to be taken */
     uint64_t answer_mark;                 /* bytes sent when the last of them was */
@@ -117,7 +127,9 @@ struct hub_session {
     uint64_t receiving_since_ms;          /* first piece of the body that is being received */
     struct hub_submission *first, **last; /* not yet admitted, in order of arrival */
     struct hub_submission *receiving;
-    struct hub_outframe *out_first, **out_last; /* deliveries that wait for cold reads, in order */
+    struct hub_submission *unverified, *unverified_last; /* wait for their turn */
+    struct hub_session *turn_next;                       /* among the sessions that have such */
+    struct hub_outframe *out_first, **out_last;          /* deliveries that wait for cold reads, in order */
     /* After a transient refusal the seals behind it in its chain get the same answer, until it has come again. */
     bool blocked;
     uint8_t blocked_chain[TRUC_CHAIN_SIZE];
@@ -143,10 +155,6 @@ struct hub_ack_group { /* acks of one agency within one commit become one input 
     size_t item;
 };
 
-struct hub_recall_hold { /* what a recall keeps from being handed out until it is decided */
-    uint64_t sequence;
-    uint32_t agency;
-};
 struct hub_commit {
     struct hub_batch batch;
     struct hub_row_item *items;
@@ -158,10 +166,9 @@ struct hub_commit {
     size_t settle_count, settle_capacity;
     void **blocks; /* heap that items borrow */
     size_t block_count, block_capacity;
-    struct hub_recall_hold *holds;
-    size_t hold_count, hold_capacity;
-    size_t bytes; /* of bodies */
-    size_t notes; /* items that are no reason to write a row: remembered checkpoints */
+    struct hub_recalls recalls; /* their facts are of its submissions */
+    size_t bytes;               /* of its seals, as they weigh in the row */
+    size_t notes;               /* items that are no reason to write a row: remembered checkpoints */
 };
 struct hub_commit *hub_commit_new(void);
 bool hub_commit_is_due(const struct hub_commit *commit);
@@ -237,6 +244,11 @@ enum hub_counter {
 };
 extern const char *const hub_counter_names[COUNT_N];
 
+struct hub_turns {
+    struct hub_session *first, *last; /* sessions with seals to verify */
+    size_t seals, bytes;              /* on the pool */
+};
+
 struct hub {
     struct hub_home home;
     bool loop_open; /* false: hub_open did not get far enough for anything to be closed */
@@ -258,6 +270,8 @@ struct hub {
     struct hub_keyring *keys;
     struct truc_arena *arena; /* unpacking of frames */
     struct hub_session *sessions_by_id, *sessions_by_peer;
+    struct hub_turns turns;
+    size_t workers; /* threads of the pool */
     uint64_t next_session;
     size_t in_flight;
     size_t proofs;            /* being read back */
@@ -278,6 +292,7 @@ struct hub {
     uint64_t next_slot;
     struct hub_slot_memory *slot_memory;
     bool filling_slots;
+    bool intake_waits; /* a verified seal found the commit being built full */
     /* conditions */
     struct hub_clock clock;
     bool flushing; /* the flusher has the frozen set */
@@ -296,8 +311,18 @@ struct hub {
 TRUC_MUST_USE truc_error hub_open(struct hub *hub, const char *home, struct truc_buffer *why);
 int hub_run(struct hub *hub);
 void hub_close(struct hub *hub);
-/* An error that must not be gone on from: says so, stops the loop, exit code 1. */
+/* An error that must not be gone on from: says so in one line, with errno where `error` is TRUC_E_IO, and what to do;
+ * stops the loop, exit code 1. */
 void hub_fatal(struct hub *hub, const char *what, truc_error error);
+
+/* Room for a seal of so many bytes behind what is under way, and the reserve still whole behind it. */
+bool hub_has_room(const struct hub *hub, size_t bytes);
+
+/* start.c: what is on disk, then what stands on it. `why`: what is wrong, a line each. */
+TRUC_MUST_USE truc_error hub_start_store(struct hub *hub, const char *data, struct truc_buffer *why);
+TRUC_MUST_USE truc_error hub_start_core(struct hub *hub, struct truc_buffer *why);
+/* "WHAT: DETAIL" (or the error's own words) into `why`; -> `error`. */
+TRUC_MUST_USE truc_error hub_explain(struct truc_buffer *why, const char *what, truc_error error, const char *detail);
 
 /* session.c */
 bool hub_may_connect(void *hub, const uint8_t key[32]);
@@ -318,21 +343,27 @@ void hub_sessions_bye(struct hub *hub);   /* all of them, in order */
 void hub_sessions_free(struct hub *hub);
 /* A submission was answered: its bytes are no longer in flight. */
 void hub_uncharge(struct hub *hub, struct hub_submission *submission);
+/* A verified seal: charges what its events take beside their bytes, or gives it up (OVERLOADED). */
+void hub_charge_events(struct hub *hub, struct hub_session *session, struct hub_submission *submission);
 
 /* welcome.c */
 void hub_on_hello(struct hub *hub, struct hub_session *session, const Truc__V1__Hello *hello);
 
 /* intake.c */
 void hub_submission_verified(struct hub_submission *submission);
+/* Admits the verified seals that did not fit into the commit being built, once there is another one. */
+void hub_intake_resume(struct hub *hub);
 void hub_refuse(struct hub *hub, struct hub_submission *submission, truc_reason reason, const char *text,
                 uint32_t retry_ms);
+bool hub_slots_for(struct hub *hub, struct hub_submission *submission);
+void hub_slots_learn(struct hub *hub, uint64_t slot);
+
+/* settle.c */
 void hub_on_ack(struct hub *hub, struct hub_session *session, const Truc__V1__Ack *ack);
 void hub_on_nack(struct hub *hub, struct hub_session *session, const Truc__V1__Nack *nack);
 void hub_on_subscribe(struct hub *hub, struct hub_session *session, const Truc__V1__Subscribe *subscribe);
 /* Leases of a session that is gone, leases over, events expired. */
 void hub_propose(struct hub *hub, uint32_t agency, enum hub_input_kind kind, const struct hub_ranges *ranges);
-bool hub_slots_for(struct hub *hub, struct hub_submission *submission);
-void hub_slots_learn(struct hub *hub, uint64_t slot);
 
 /* commit.c */
 void hub_commit_start(struct hub *hub);  /* gives the building commit to the writer if that is free */

@@ -268,6 +268,18 @@ static void q_refusals(struct query *query)
     }
 }
 
+static void q_parameters(struct query *query)
+{
+    const struct hub_parameters *now = hub_core_parameters(query->hub->core);
+
+    add(query, 0,
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "event_bytes", (json_int_t)now->event_bytes,
+                  "seal_events", (json_int_t)now->seal_events, "seal_bytes", (json_int_t)now->seal_bytes,
+                  "future_skew_s", (json_int_t)now->future_skew_s, "past_horizon_s", (json_int_t)now->past_horizon_s,
+                  "inbox_age_s", (json_int_t)now->inbox_age_s, "max_attempts", (json_int_t)now->max_attempts, "hold_s",
+                  (json_int_t)now->hold_s));
+}
+
 static const struct {
     const char *what;
     void (*run)(struct query *query);
@@ -283,6 +295,7 @@ static const struct {
     {"deadletters", q_deadletters, true, true},
     {"sessions", q_sessions, false, false},
     {"refusals", q_refusals, false, false},
+    {"parameters", q_parameters, true, false}, /* they bind everybody */
 };
 
 /* ---- frames

@@ -6,6 +6,8 @@
 #define ADMINISTRATORS_ROOM (8u << 20) /* bytes in flight beyond the total */
 #define BODY_MS 60000                  /* from a body's first piece to its last */
 #define UNSENT_ANSWERS (8u << 20)
+#define EVENT_BYTES 256 /* what an event counts at least */
+#define GIVEN_UP_MAX 64 /* seals of a session that are refused already and wait for their turn to be told */
 
 struct hub_session *hub_session_find(struct hub *hub, uint64_t id)
 {
@@ -125,22 +127,44 @@ static bool make_agency_room(struct hub *hub, uint32_t agency)
     return true;
 }
 
-/* Bytes are charged as they come, so that a body that never ends stops at its limit. */
+/* Bytes are charged as they come, so that a body that never ends stops at its limit. false: nothing was charged. */
 static bool charge(struct hub *hub, struct hub_session *session, struct hub_submission *submission, size_t bytes)
 {
     size_t total = (size_t)hub->home.settings.total_bytes, session_most = (size_t)hub->home.settings.session_bytes;
     size_t agency_most = total / AGENCY_SHARE > session_most ? total / AGENCY_SHARE : session_most;
 
-    if (!make_agency_room(hub, submission->agency)) {
-        return false; /* out of memory: nothing was charged */
-    }
+    if (!make_agency_room(hub, submission->agency))
+        return false;
+    /* Administrators find room when everybody else has taken theirs. */
+    if (session->in_flight + bytes > session_most || hub->agency_in_flight[submission->agency] + bytes > agency_most ||
+        hub->in_flight + bytes > total + (submission->administrator ? ADMINISTRATORS_ROOM : 0))
+        return false;
     session->in_flight += bytes;
     hub->in_flight += bytes;
     hub->agency_in_flight[submission->agency] += bytes;
     submission->charged += bytes;
-    /* Administrators find room when everybody else has taken theirs. */
-    return session->in_flight <= session_most && hub->agency_in_flight[submission->agency] <= agency_most &&
-           hub->in_flight <= total + (submission->administrator ? ADMINISTRATORS_ROOM : 0);
+    return true;
+}
+
+/* What is refused already is not kept and takes nobody's room: only the answer, which waits for its turn. */
+static void give_up(struct hub *hub, struct hub_session *session, struct hub_submission *submission, truc_reason reason,
+                    const char *why)
+{
+    submission->reason = reason;
+    submission->why = why;
+    submission->given_up = true;
+    session->given_up++;
+    hub_submission_drop(submission);
+    hub_uncharge(hub, submission);
+}
+
+/* A verified event takes memory of its own: many tiny ones more than their bytes. */
+void hub_charge_events(struct hub *hub, struct hub_session *session, struct hub_submission *submission)
+{
+    size_t least = (size_t)submission->parsed.seal.count * EVENT_BYTES;
+
+    if (least > submission->charged && !charge(hub, session, submission, least - submission->charged))
+        give_up(hub, session, submission, TRUC_OVERLOADED, "too many events submitted and not yet answered");
 }
 
 static void queue(struct hub_session *session, struct hub_submission *submission)
@@ -162,53 +186,48 @@ static void submission_complete(struct hub *hub, struct hub_session *session, st
     if (submission->reason) { /* over a limit already: answered in its turn, named but not verified */
         submission->parses =
             truc_envelope_parse(truc_buffer_view(&submission->envelope), &submission->parsed) == TRUC_OK;
+        truc_buffer_close(&submission->envelope);
         hub_submission_verified(submission);
         return;
     }
     submission->keys = hub_keyring_ref(hub->keys);
-    hub_verify_start(submission);
+    hub_verify_start(session, submission);
 }
 
 /* Room for a body in pieces: 1,024 events of a kilobyte fit without a move. Untouched, it is addresses and no memory.
  */
 #define JOINED_ROOM (3u << 19)
 
+static void keep_piece(struct hub *hub, struct hub_session *session, struct hub_submission *submission, zmq_msg_t *part,
+                       bool more)
+{
+    size_t size = zmq_msg_size(part);
+
+    if (submission->received > TRUC_BODY_MAX)
+        give_up(hub, session, submission, TRUC_TOO_LARGE, "a seal's events are at most 4 MiB together: split it");
+    else if (!charge(hub, session, submission, size))
+        give_up(hub, session, submission, TRUC_OVERLOADED, "too many bytes submitted and not yet answered");
+    else if (!more && submission->joined.size == 0)
+        zmq_msg_move(&submission->piece, part);
+    else if ((submission->joined.size == 0 && truc_buffer_reserve(&submission->joined, JOINED_ROOM) != TRUC_OK) ||
+             truc_buffer_append(&submission->joined, zmq_msg_data(part), size) != TRUC_OK)
+        give_up(hub, session, submission, TRUC_OVERLOADED, "the hub is out of memory");
+}
+
 static void add_piece(struct hub *hub, struct hub_session *session, struct hub_submission *submission, zmq_msg_t *part,
                       bool more)
 {
-    size_t size = zmq_msg_size(part);
-    size_t have = submission->joined.size;
-
-    if (more && size == 0) {
+    if (more && zmq_msg_size(part) == 0) {
         bad_frame(hub, session, TRUC_MALFORMED, "an empty piece that is not the last");
         return;
     }
-    if (submission->charged + size > 2 * TRUC_BODY_MAX) { /* swallowed so far; no end in sight */
+    submission->received += zmq_msg_size(part);
+    if (submission->received > 2 * TRUC_BODY_MAX) { /* swallowed so far; no end in sight */
         bad_frame(hub, session, TRUC_TOO_LARGE, "a body is longer than 8 MiB: split the seal");
         return;
     }
-    if (submission->charged + size > TRUC_BODY_MAX && !submission->reason) {
-        submission->reason = TRUC_TOO_LARGE;
-        submission->why = "a seal's events are at most 4 MiB together: split it";
-        truc_buffer_close(&submission->joined);
-    }
-    if (!charge(hub, session, submission, size) && !submission->reason) {
-        submission->reason = TRUC_OVERLOADED;
-        submission->why = "too many bytes submitted and not yet answered";
-        truc_buffer_close(&submission->joined);
-    }
-    if (submission->reason) {
-        if (!more)
-            submission_complete(hub, session, submission);
-        return;
-    }
-    if (!more && have == 0) {
-        zmq_msg_move(&submission->piece, part);
-    } else if ((have == 0 && truc_buffer_reserve(&submission->joined, JOINED_ROOM) != TRUC_OK) ||
-               truc_buffer_append(&submission->joined, zmq_msg_data(part), size) != TRUC_OK) {
-        submission->reason = TRUC_OVERLOADED;
-        submission->why = "the hub is out of memory";
-    }
+    if (!submission->reason)
+        keep_piece(hub, session, submission, part, more);
     if (!more)
         submission_complete(hub, session, submission);
 }
@@ -216,13 +235,16 @@ static void add_piece(struct hub *hub, struct hub_session *session, struct hub_s
 static void on_submit(struct hub *hub, struct hub_session *session, const Truc__V1__Submit *submit, zmq_msg_t *body,
                       bool more)
 {
-    struct hub_submission *submission = calloc(1, sizeof *submission);
-
     if (submit->envelope.len == 0 || submit->envelope.len > TRUC_ENVELOPE_MAX) {
-        free(submission);
         bad_frame(hub, session, TRUC_MALFORMED, "a SUBMIT without an envelope, or with one over 4096 bytes");
         return;
     }
+    if (session->given_up >= GIVEN_UP_MAX) {
+        hub_session_end(hub, session, TRUC_OVERLOADED,
+                        "more than 64 seals beyond the bytes in flight: wait for answers");
+        return;
+    }
+    struct hub_submission *submission = calloc(1, sizeof *submission);
     if (!submission) {
         hub_session_end(hub, session, TRUC_OVERLOADED, "the hub is out of memory");
         return;
@@ -236,12 +258,11 @@ static void on_submit(struct hub *hub, struct hub_session *session, const Truc__
     memcpy(submission->agency_code, session->agency_code, sizeof submission->agency_code);
     zmq_msg_init(&submission->piece);
     session->receiving = submission;
-    if (truc_buffer_append(&submission->envelope, submit->envelope.data, submit->envelope.len) != TRUC_OK) {
-        submission->reason = TRUC_OVERLOADED;
-        submission->why = "the hub is out of memory";
-    }
     session->receiving_since_ms = uv_now(&hub->loop);
-    charge(hub, session, submission, sizeof *submission + submit->envelope.len);
+    if (truc_buffer_append(&submission->envelope, submit->envelope.data, submit->envelope.len) != TRUC_OK)
+        give_up(hub, session, submission, TRUC_OVERLOADED, "the hub is out of memory");
+    else if (!charge(hub, session, submission, sizeof *submission + submit->envelope.len))
+        give_up(hub, session, submission, TRUC_OVERLOADED, "too many bytes submitted and not yet answered");
     add_piece(hub, session, submission, body, more);
 }
 
@@ -398,6 +419,7 @@ static void forget(struct hub *hub, struct hub_session *session)
 {
     struct hub_submission *submission, *next;
 
+    hub_verify_forget(hub, session);
     for (submission = session->first; submission; submission = next) {
         next = submission->next;
         hub_uncharge(hub, submission);

@@ -65,16 +65,23 @@ static void read_governance(struct hub_submission *submission, const struct truc
     }
 }
 
-/* The facts want the recipients as one text; it lives as long as the submission. */
+static bool is_one_recipient(struct truc_bytes name)
+{
+    return name.size > 0 && memchr(name.data, ',', name.size) == NULL && truc_recipients_are_valid(name);
+}
+
+/* The facts want the recipients as one text; it lives as long as the submission. None at all: everybody. */
 static truc_error join_recipients(struct hub_submission *submission, const Truc__V1__Recall *recall,
                                   struct truc_bytes *out)
 {
     size_t size = 0;
 
-    if (recall->n_recipients == 0 || recall->n_recipients > TRUC_RECIPIENTS_COUNT)
+    if (recall->n_recipients > TRUC_RECIPIENTS_COUNT)
         return TRUC_E_MALFORMED;
+    if (recall->n_recipients == 0)
+        return TRUC_OK;
     for (size_t i = 0; i < recall->n_recipients; i++) {
-        if (!truc_agency_is_valid(truc_bytes_of(recall->recipients[i])))
+        if (!is_one_recipient(truc_bytes_of(recall->recipients[i])))
             return TRUC_E_MALFORMED;
         size += strlen(recall->recipients[i]) + 1;
     }
@@ -227,40 +234,12 @@ void hub_verify_seal(struct hub_submission *submission)
         refuse(submission, TRUC_BAD_SEAL, "the events are not those of the seal's root");
 }
 
-static void on_work(uv_work_t *work)
+void hub_submission_drop(struct hub_submission *submission)
 {
-    static _Thread_local bool named;
-
-    if (!named) { /* the pool's threads are libuv's */
-        named = true;
-        (void)pthread_setname_np(pthread_self(), "verify");
-    }
-    struct hub_submission *submission = work->data;
-
-    hub_verify_seal(submission);
-    truc_arena_free(&submission->scratch);
-}
-
-static void on_worked(uv_work_t *work, int status)
-{
-    (void)status; /* nobody cancels */
-    hub_submission_verified(work->data);
-}
-
-void hub_verify_start(struct hub_submission *submission)
-{
-    submission->state = SUBMISSION_VERIFYING;
-    submission->work.data = submission;
-    uv_queue_work(&submission->hub->loop, &submission->work, on_work, on_worked);
-}
-
-void hub_submission_release(struct hub_submission *submission)
-{
-    if (!submission || atomic_fetch_sub(&submission->owners, 1) > 1)
-        return;
-    truc_buffer_close(&submission->envelope);
+    submission->body = truc_bytes(NULL, 0);
     truc_buffer_close(&submission->joined);
     zmq_msg_close(&submission->piece);
+    zmq_msg_init(&submission->piece);
     hub_keyring_free(&submission->keys);
     truc_arena_free(&submission->arena);
     while (submission->texts) {
@@ -272,5 +251,18 @@ void hub_submission_release(struct hub_submission *submission)
     free(submission->events);
     free(submission->slots);
     free(submission->tree);
+    submission->facts = NULL;
+    submission->events = NULL;
+    submission->slots = NULL;
+    submission->tree = NULL;
+}
+
+void hub_submission_release(struct hub_submission *submission)
+{
+    if (!submission || atomic_fetch_sub(&submission->owners, 1) > 1)
+        return;
+    hub_submission_drop(submission);
+    truc_buffer_close(&submission->envelope);
+    zmq_msg_close(&submission->piece);
     free(submission);
 }

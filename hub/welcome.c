@@ -14,14 +14,18 @@ static void copy_software(struct hub_session *session, const char *software)
 
 static bool has_room(const struct hub *hub, const struct hub_agency *agency)
 {
-    size_t most = (size_t)hub->home.settings.sessions, all = HASH_CNT(by_id, hub->sessions_by_id), own = 0;
+    size_t most = (size_t)hub->home.settings.sessions, all = 0, own = 0;
     struct hub_session *session, *next;
 
+    /* Whoever is being let go takes nobody's place: refused ones may come by the thousand. */
     HASH_ITER(by_id, hub->sessions_by_id, session, next)
-    own += session->agency == agency->number && session->state == SESSION_OPEN;
+    if (session->state == SESSION_OPEN) {
+        all++;
+        own += session->agency == agency->number;
+    }
     if (agency->role == HUB_ROLE_ADMINISTRATOR)
-        return all <= most + ADMINISTRATORS_SESSIONS;
-    return all <= most && own < (most / AGENCY_SHARE > 4 ? most / AGENCY_SHARE : 4);
+        return all < most + ADMINISTRATORS_SESSIONS;
+    return all < most && own < (most / AGENCY_SHARE > 4 ? most / AGENCY_SHARE : 4);
 }
 
 static truc_reason check(struct hub *hub, struct hub_session *session, const Truc__V1__Hello *hello, const char **text)

@@ -1,5 +1,5 @@
-// Preloaded into the hub by test_reasons.py: shifts the wall clock by the seconds that stand in the file
-// $TRUC_TEST_CLOCK (8 bytes, host order), while the monotonic clock goes on. Built by the test itself.
+// Preloaded into the hub by tests: shifts the wall clock by the seconds that stand in the file $TRUC_TEST_CLOCK (8 bytes,
+// host order) and the monotonic clock by those in the 8 bytes behind them. Built by trucpy/shift.py.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -10,13 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-static const volatile int64_t *shift;
+static const volatile int64_t *shift; // of the wall clock, of the monotonic clock
 
 __attribute__((constructor)) static void open_shift(void)
 {
     const char *path = getenv("TRUC_TEST_CLOCK");
     int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    void *at = fd >= 0 ? mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    void *at = fd >= 0 ? mmap(NULL, 2 * sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
     if (at != MAP_FAILED) {
         shift = at;
     }
@@ -29,7 +29,10 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 {
     long r = syscall(SYS_clock_gettime, id, ts);
     if (r == 0 && shift != NULL && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
-        ts->tv_sec += *shift;
+        ts->tv_sec += shift[0];
+    }
+    if (r == 0 && shift != NULL && (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_BOOTTIME)) {
+        ts->tv_sec += shift[1];
     }
     return (int)r;
 }

@@ -1,11 +1,7 @@
 """Every reason code of PROTOCOL.md, section 10, produced from outside: one story each, named after it."""
 
 import os
-import pathlib
 import shutil
-import struct
-import subprocess
-import tempfile
 import unittest
 
 from support import HubCase, configured
@@ -14,6 +10,7 @@ from trucpy import keys, seals, wire
 from trucpy.client import Refused, SessionLost
 from trucpy.reasons import TRANSIENT, Reason
 from trucpy.schema import cloudevents, truc
+from trucpy.shift import Clocks
 
 DAY = 86400 * 1000000
 
@@ -412,8 +409,10 @@ class Quota(Reasons):
 
 
 class Storage(Reasons):
-    SMALL = {"journal": "24 MiB", "reserve": "8 MiB", "state": "64 MiB"}
-    hub_options = {"config": configured(storage=SMALL)}
+    SMALL = {"journal": "40 MiB", "reserve": "20 MiB", "state": "64 MiB"}
+    # The reserve is at least four commits of what may be in flight.
+    LIMITS = {"total_bytes": "5 MiB", "session_bytes": "5 MiB"}
+    hub_options = {"config": configured(storage=SMALL, limits=LIMITS)}
 
     def test_STORAGE_FULL_refuses_seals_and_serves_everything_else(self):
         a, b = self.pair()
@@ -430,7 +429,7 @@ class Storage(Reasons):
                 self.assertGreater(e.retry_after_ms, 0)
                 waiting = s
                 break
-        self.assertIsNotNone(waiting, "54 MB fitted into a journal of 24 MiB")
+        self.assertIsNotNone(waiting, "54 MB fitted into a journal of 40 MiB")
         self.assertGreater(i, 4)
         # What makes room or only reads goes on: deliveries, acks, subscriptions, queries, proofs, withdrawals.
         b.credit(100, 1 << 27)
@@ -448,7 +447,7 @@ class Storage(Reasons):
         chain = a.chain
         self.hub.stop()
         path = self.hub.home / "hub.yaml"
-        path.write_text(configured(storage={**self.SMALL, "journal": "128 MiB"})(""))
+        path.write_text(configured(storage={**self.SMALL, "journal": "128 MiB"}, limits=self.LIMITS)(""))
         self.hub.start()
         a, b = self.hub.connect(a.agency), self.hub.connect(b.agency)
         a.chain = chain
@@ -500,20 +499,13 @@ class Clock(Reasons):
 
     @classmethod
     def setUpClass(cls):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="truc-clock-"))
-        cls.addClassCleanup(shutil.rmtree, folder)
-        source = pathlib.Path(__file__).with_name("shift_clock.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", folder / "shift.so", source], check=True)
-        cls.shift = folder / "shift"
-        cls.shift.write_bytes(bytes(8))
-        asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        environment = {"LD_PRELOAD": folder / "shift.so", "TRUC_TEST_CLOCK": cls.shift, "ASAN_OPTIONS": asan}
-        cls.hub_options = {"environment": environment}
+        cls.clocks = Clocks()
+        cls.addClassCleanup(cls.clocks.close)
+        cls.hub_options = {"environment": cls.clocks.environment}
         super().setUpClass()
 
     def jump(self, seconds):
-        with open(self.shift, "r+b") as f:
-            f.write(struct.pack("=q", seconds))
+        self.clocks.set(wall=seconds)
 
     def test_CLOCK_UNSURE_until_the_clock_is_right_again(self):
         a, b = self.pair()

@@ -118,7 +118,7 @@ class Client(Session):
         self.welcome = None
         self.sealed, self.receipts, self.refusals = {}, {}, {}
         self.raw_deliveries, self.inbox = [], []
-        self.settled, self.stale, self.subscribed = [], [], []
+        self.settled, self.stale, self.subscribed, self.not_subscribed = [], [], [], []
         self.proofs, self.answers, self.pongs = {}, {}, {}
         self.numbers = {}
         self.credit_events = self.credit_bytes = 0
@@ -204,6 +204,7 @@ class Client(Session):
             self.settled += expand(m.ranges)
             self.stale += expand(m.stale)
             self.subscribed += m.subscriptions
+            self.not_subscribed += m.refused_subscriptions
         elif frame.kind == frames.PROOF:
             if m.reason == 0:
                 checkpoint = self.open_checkpoint(m.checkpoint)

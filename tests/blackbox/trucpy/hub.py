@@ -14,7 +14,7 @@ from . import keys, profile, reasons
 from .client import Agency, Client
 from .schema import ROOT, truc
 
-READY = re.compile(rb"ready endpoint=(tcp://127\.0\.0\.1:\d+)")
+READY = re.compile(rb"ready endpoint=(tcp://[\d.]+:\d+)")
 SANITIZER = os.environ.get("TRUC_SANITIZER")
 ADMIN, AUDITOR = truc.ROLE_ADMINISTRATOR, truc.ROLE_AUDITOR
 
@@ -26,12 +26,14 @@ def build_dir():
 class Hub:
     """A home and the process that serves it. Use as a context manager."""
 
-    def __init__(self, origin="test.truc/log", config=None, environment=None):
-        """`config`: function(text of hub.yaml) -> text, `environment`: further variables of the daemon."""
+    def __init__(self, origin="test.truc/log", config=None, environment=None, root=None, prefix=()):
+        """`config`: function(text of hub.yaml) -> text, `environment`: further variables of the daemon, `root`: an empty
+        folder instead of a temporary one; it is removed all the same, `prefix`: a command that runs the daemon."""
         self.origin = origin
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="truc-hub-"))
+        self.folder = root or pathlib.Path(tempfile.mkdtemp(prefix="truc-hub-"))
         self.home = self.folder / "home"
         self.environment = dict(os.environ, **(environment or {}))
+        self.prefix = list(prefix)
         self.process = None
         self.endpoint = None
         self.clients = []
@@ -77,7 +79,7 @@ class Hub:
         if self.process is not None:
             raise RuntimeError("the hub runs already")
         self.process = subprocess.Popen(
-            [build_dir() / "truc-hub", "--home", self.home],
+            [*self.prefix, build_dir() / "truc-hub", "--home", self.home],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self.environment,
