@@ -40,7 +40,9 @@ struct truc_key {
     bool is_private;
     uint64_t serial;
     EVP_PKEY *pkey;
-    uint8_t *spki; /* of OpenSSL's allocator */
+    _Atomic(EVP_PKEY_CTX *) signer; /* a signing context that nobody uses now; NULL: none. Making one costs a tenth of a
+                                       signature */
+    uint8_t *spki;                  /* of OpenSSL's allocator */
     size_t spki_size;
     char id[TRUC_KEYID_HEX + 1];
 };

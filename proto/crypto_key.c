@@ -217,6 +217,7 @@ void truc_key_free(struct truc_key **key)
     struct truc_key *mine = *key;
     *key = NULL;
     if (mine != NULL && atomic_fetch_sub(&mine->owners, 1) == 1) {
+        EVP_PKEY_CTX_free(atomic_load(&mine->signer));
         EVP_PKEY_free(mine->pkey);
         OPENSSL_free(mine->spki);
         free(mine);

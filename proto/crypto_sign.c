@@ -81,9 +81,18 @@ static truc_error sign_digest(const struct truc_key *key, struct truc_bytes mess
 {
     struct truc_hash digest;
     truc_sha256(&digest, message);
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
-    bool good = context != NULL && EVP_PKEY_sign_init(context) == 1 && set_padding(key, context) &&
-                EVP_PKEY_sign(context, out, size, digest.bytes, sizeof digest.bytes) == 1;
+    /* The key stays what it is: only the place of its idle context changes, and whoever takes that has it alone. */
+    _Atomic(EVP_PKEY_CTX *) *place = &((struct truc_key *)(uintptr_t)key)->signer;
+    EVP_PKEY_CTX *context = atomic_exchange(place, NULL);
+    bool good = true;
+    if (context == NULL) {
+        context = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
+        good = context != NULL && EVP_PKEY_sign_init(context) == 1 && set_padding(key, context);
+    }
+    good = good && EVP_PKEY_sign(context, out, size, digest.bytes, sizeof digest.bytes) == 1;
+    if (good) {
+        context = atomic_exchange(place, context); /* another thread may have put one back meanwhile */
+    }
     EVP_PKEY_CTX_free(context);
     return good ? TRUC_OK : crypto_fail(TRUC_E_CRYPTO);
 }

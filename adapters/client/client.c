@@ -1,25 +1,35 @@
 /* truc/client.h: session, spool and wire put together. The order within a step is the point of this file:
  *
- *   read and handle messages -> seal, ack, credit -> commit the spool (sync) -> send */
+ *   see what the spool has made durable -> read and handle messages -> seal, ack, credit -> give the spool's thread
+ * what was written -> send
+ *
+ * Nothing here waits for the disk. What must not leave before it is durable is kept back by the session, mark by mark
+ * (hub/decisions/0012-spool-sync-beside-send.md). */
 #include "adapters/client/session.h"
 #include "adapters/client/spool.h"
 #include "adapters/client/wire.h"
 #include "truc/log.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #define DEFAULT_SPOOL (UINT64_C(1) << 30)
 #define DEFAULT_SEALS 4u
 #define MOST_SEALS 64u
-#define DEFAULT_EVENTS 1024u
+#define DEFAULT_EVENTS 4096u
 #define MOST_EVENTS 65536u
 #define DEFAULT_BYTES (UINT64_C(8) << 20)
 #define MOST_BYTES (UINT64_C(64) << 20)
 #define MESSAGES_PER_STEP 256
 #define BYTES_PER_STEP (8u << 20)
-#define DIRTY_MAX (64u << 20)        /* bytes in one transaction: LMDB keeps its pages in memory until the commit */
-#define LAZY_COMMIT INT64_C(1000000) /* microseconds between commits where the application gave up syncing */
+#define DIRTY_MAX (32u << 20)        /* bytes in memory that are not durable: then the disk is waited for */
+#define GATHER_AWAITED INT64_C(5000) /* microseconds; an ack, or the application, waits for the disk */
+#define GATHER                                                                                                         \
+    INT64_C(100000) /* nobody waits: an event goes to the hub all the same, and is often receipted by then             \
+                     */
+#define GATHER_LAZY INT64_C(1000000)
 #define BYE_LINGER_MS 100
 #define TRANSPORT_KEY 40 /* characters of Z85 */
 
@@ -31,7 +41,8 @@ struct truc_client {
     uint64_t wire_link; /* of the session's links, the one that `wire` is */
     bool stepping, more;
     bool unsynced;
-    int64_t committed_us;
+    uint64_t urgent_mark; /* what is written up to here is not left lying, whatever the application gave up */
+    int epoll;            /* of the spool's descriptor and the wire's: one for the client's life */
     truc_error failed;
     int64_t (*clock_us)(void *context);
     void *clock_context;
@@ -130,7 +141,19 @@ static truc_error make_session(struct truc_client *client, const struct truc_cli
         .random = truc_random,
     };
     truc_error error = client_session_new(&session, callbacks, &client->session);
-    return error == TRUC_OK ? client_spool_commit(client->spool) : error;
+    if (error == TRUC_OK) {
+        error = client_spool_commit(client->spool);
+    }
+    if (error == TRUC_OK) {
+        client_session_synced(client->session, client_spool_synced(client->spool), false);
+    }
+    return error;
+}
+
+static truc_error watch(struct truc_client *client, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    return epoll_ctl(client->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? TRUC_OK : TRUC_E_IO;
 }
 
 truc_error truc_client_new(const struct truc_client_config *config, const struct truc_client_callbacks *callbacks,
@@ -148,11 +171,17 @@ truc_error truc_client_new(const struct truc_client_config *config, const struct
     client->clock_us = config->clock_us;
     client->clock_context = config->clock_context;
     client->unsynced = config->spool_unsynced;
+    client->epoll = epoll_create1(EPOLL_CLOEXEC);
     client->zmq = zmq_ctx_new();
-    truc_error error = client->zmq == NULL ? TRUC_E_NOMEM : copy_transport(client, config);
+    truc_error error = client->zmq == NULL ? TRUC_E_NOMEM
+                       : client->epoll < 0 ? TRUC_E_IO
+                                           : copy_transport(client, config);
     if (error == TRUC_OK) {
         error = client_spool_open(config->spool, config->spool_bytes == 0 ? DEFAULT_SPOOL : config->spool_bytes,
                                   &client->spool);
+    }
+    if (error == TRUC_OK) {
+        error = watch(client, client_spool_fd(client->spool));
     }
     if (error == TRUC_OK) {
         error = make_session(client, config, callbacks);
@@ -200,6 +229,9 @@ static truc_error follow_link(struct truc_client *client)
     const char *endpoint = client->endpoints[client_session_endpoint(client->session)];
     client->wire_link = link;
     truc_error error = client_wire_new(client->zmq, endpoint, &keys, &client->wire);
+    if (error == TRUC_OK) {
+        return watch(client, client_wire_fd(client->wire)); /* goes with the wire: nobody else has this descriptor */
+    }
     return error == TRUC_E_INVALID || error == TRUC_E_IO
                ? client_session_link_lost(client->session, false, "the endpoint or a transport key is not valid")
                : error;
@@ -243,15 +275,24 @@ static truc_error read_status(struct truc_client *client)
     return status == WIRE_FINE ? TRUC_OK : client_session_link_lost(client->session, status == WIRE_REFUSED, why);
 }
 
-static truc_error commit(struct truc_client *client, int64_t now, bool force)
+/* How long writes gather before they go to the disk. */
+static int64_t gather_us(const struct truc_client *client)
 {
-    bool urgent = client_session_take_urgent(client->session);
-    if (client->unsynced && !urgent && !force && now - client->committed_us < LAZY_COMMIT &&
-        client_spool_dirty(client->spool) < DIRTY_MAX) {
-        return TRUC_OK;
+    if (client_spool_synced(client->spool) < client->urgent_mark || client_spool_dirty(client->spool) > DIRTY_MAX / 4) {
+        return GATHER_AWAITED;
     }
-    client->committed_us = now;
-    return client_spool_commit(client->spool);
+    return client->unsynced ? GATHER_LAZY : GATHER;
+}
+
+/* Sees what is durable by now and gives the thread what it may take. */
+static truc_error flush(struct truc_client *client, int64_t now)
+{
+    if (client_session_take_urgent(client->session)) {
+        client->urgent_mark = client_session_mark(client->session);
+    }
+    truc_error error = client_spool_flush(client->spool, now, gather_us(client));
+    client_session_synced(client->session, client_spool_synced(client->spool), client_spool_is_full(client->spool));
+    return error;
 }
 
 static truc_error fail(struct truc_client *client, truc_error error)
@@ -265,7 +306,10 @@ static truc_error fail(struct truc_client *client, truc_error error)
 static truc_error step(struct truc_client *client)
 {
     int64_t now = tick(client);
-    truc_error error = read_wire(client);
+    truc_error error = flush(client, now);
+    if (error == TRUC_OK) {
+        error = read_wire(client);
+    }
     if (error == TRUC_OK) {
         error = read_status(client);
     }
@@ -273,7 +317,7 @@ static truc_error step(struct truc_client *client)
         error = client_session_work(client->session);
     }
     if (error == TRUC_OK) {
-        error = commit(client, now, false);
+        error = flush(client, now);
     }
     if (error == TRUC_OK) {
         error = follow_link(client);
@@ -306,7 +350,7 @@ truc_error truc_client_step(struct truc_client *client)
 
 int truc_client_fd(const struct truc_client *client)
 {
-    return client->wire != NULL ? client_wire_fd(client->wire) : -1;
+    return client->epoll;
 }
 
 int truc_client_timeout_ms(const struct truc_client *client)
@@ -316,9 +360,8 @@ int truc_client_timeout_ms(const struct truc_client *client)
     }
     int64_t deadline = client_session_deadline(client->session);
     int64_t now = client->clock_us != NULL ? client->clock_us(client->clock_context) : read_clock(CLOCK_MONOTONIC);
-    if (client->unsynced && client_spool_dirty(client->spool) > 0 && client->committed_us + LAZY_COMMIT < deadline) {
-        deadline = client->committed_us + LAZY_COMMIT;
-    }
+    int64_t disk = client_spool_deadline(client->spool, gather_us(client));
+    deadline = disk < deadline ? disk : deadline;
     if (deadline <= now) {
         return 0;
     }
@@ -359,6 +402,7 @@ truc_error truc_client_submit(struct truc_client *client, struct truc_bytes even
     /* Not inside a callback: the session may be between two writes that belong together. */
     if (error == TRUC_OK && !client->stepping && client_spool_dirty(client->spool) > DIRTY_MAX) {
         error = truc_client_sync(client);
+        error = error == TRUC_E_FULL ? TRUC_OK : error; /* this one was taken; the next one is not */
     }
     return error;
 }
@@ -371,8 +415,26 @@ truc_error truc_client_sync(struct truc_client *client)
     if (client->stepping) {
         return TRUC_E_INVALID;
     }
-    truc_error error = commit(client, tick(client), true);
-    return error == TRUC_OK ? TRUC_OK : fail(client, error);
+    (void)tick(client);
+    truc_error error = client_spool_commit(client->spool);
+    client_session_synced(client->session, client_spool_synced(client->spool), client_spool_is_full(client->spool));
+    return error == TRUC_OK || error == TRUC_E_FULL ? error : fail(client, error);
+}
+
+uint64_t truc_client_mark(struct truc_client *client)
+{
+    client->urgent_mark = client_session_mark(client->session);
+    return client->urgent_mark;
+}
+
+uint64_t truc_client_synced(const struct truc_client *client)
+{
+    return client_spool_synced(client->spool);
+}
+
+bool truc_client_obstacle(const struct truc_client *client, struct truc_obstacle *out)
+{
+    return client_session_obstacle(client->session, out);
 }
 
 void truc_client_free(struct truc_client **client_)
@@ -383,9 +445,10 @@ void truc_client_free(struct truc_client **client_)
     }
     /* What was answered and not yet committed is worth one more sync; where it fails it comes again. */
     if (client->session != NULL && client->failed == TRUC_OK) {
-        truc_error error = client_session_bye(client->session);
+        truc_error error = client_spool_commit(client->spool);
+        client_session_synced(client->session, client_spool_synced(client->spool), false);
         if (error == TRUC_OK) {
-            error = client_spool_commit(client->spool);
+            error = client_session_bye(client->session);
         }
         if (error == TRUC_OK) {
             error = send_outbox(client);
@@ -400,6 +463,9 @@ void truc_client_free(struct truc_client **client_)
     }
     client_session_free(&client->session);
     client_spool_close(&client->spool);
+    if (client->epoll >= 0) {
+        (void)close(client->epoll);
+    }
     for (size_t i = 0; i < client->endpoint_count; i++) {
         free(client->endpoints[i]);
     }

@@ -110,6 +110,33 @@ truc_error client_outbox_push(struct client_outbox *outbox, enum truc_frame_kind
     return error;
 }
 
+truc_error client_outbox_push_later(struct client_outbox *outbox, enum truc_frame_kind kind,
+                                    const ProtobufCMessage *message, uint64_t mark)
+{
+    truc_error error = push_piece(outbox, kind, 0, message, NULL, 0, 0);
+    if (error == TRUC_OK) {
+        outbox->ring[(outbox->first + outbox->count - 1) % outbox->capacity].mark = mark;
+    }
+    return error;
+}
+
+/* The two places change their contents, so that both keep a buffer for the next time. */
+truc_error client_outbox_move(struct client_outbox *from, struct client_outbox *to)
+{
+    truc_error error = to->count == to->capacity ? grow(to) : TRUC_OK;
+    if (error != TRUC_OK) {
+        return error;
+    }
+    struct client_outgoing *oldest = &from->ring[from->first];
+    struct client_outgoing *place = &to->ring[(to->first + to->count) % to->capacity], kept = *place;
+    *place = *oldest;
+    *oldest = kept;
+    from->first = (from->first + 1) % from->capacity;
+    from->count--;
+    to->count++;
+    return TRUC_OK;
+}
+
 struct client_outgoing *client_outbox_peek(struct client_outbox *outbox)
 {
     return outbox->count > 0 ? &outbox->ring[outbox->first] : NULL;

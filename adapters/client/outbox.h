@@ -25,6 +25,7 @@ struct client_outgoing {
     struct client_body *body; /* NULL: no part 2, or an empty one */
     size_t offset, size;
     bool has_body;
+    uint64_t mark; /* of what is kept for later: when it may go */
 };
 
 struct client_outbox {
@@ -41,6 +42,11 @@ void client_outbox_clear(struct client_outbox *outbox);
  * Errors: TRUC_E_FULL, TRUC_E_NOMEM, TRUC_E_INVALID. */
 TRUC_MUST_USE truc_error client_outbox_push(struct client_outbox *outbox, enum truc_frame_kind kind,
                                             const ProtobufCMessage *message, struct client_body *body);
+/* Queues a frame without a body that may go when the store is durable up to `mark`. */
+TRUC_MUST_USE truc_error client_outbox_push_later(struct client_outbox *outbox, enum truc_frame_kind kind,
+                                                  const ProtobufCMessage *message, uint64_t mark);
+/* The oldest one of `from` becomes the newest one of `to`. Errors: TRUC_E_FULL, TRUC_E_NOMEM; then it stays. */
+TRUC_MUST_USE truc_error client_outbox_move(struct client_outbox *from, struct client_outbox *to);
 /* The oldest one, NULL where there is none; pop lets it go. */
 struct client_outgoing *client_outbox_peek(struct client_outbox *outbox);
 void client_outbox_pop(struct client_outbox *outbox);

@@ -15,10 +15,28 @@ struct settings {
     int64_t spool_bytes;
 };
 
+static const char *check_agency(const char *text)
+{
+    return truc_agency_is_valid(truc_bytes_of(text)) ? NULL : "should be groups of A-Z 0-9 joined by dots";
+}
+
+static const char *check_endpoint(const char *text)
+{
+    return strncmp(text, "tcp://", 6) == 0 ? NULL : "should be tcp://host:port";
+}
+
 static const struct truc_config_field fields[] = {
-    {.key = "agency", .kind = TRUC_CONFIG_STRING, .offset = offsetof(struct settings, agency), .required = true},
+    {.key = "agency",
+     .kind = TRUC_CONFIG_STRING,
+     .offset = offsetof(struct settings, agency),
+     .required = true,
+     .check = check_agency},
     {.key = "origin", .kind = TRUC_CONFIG_STRING, .offset = offsetof(struct settings, origin), .required = true},
-    {.key = "endpoints", .kind = TRUC_CONFIG_STRINGS, .offset = offsetof(struct settings, endpoints), .required = true},
+    {.key = "endpoints",
+     .kind = TRUC_CONFIG_STRINGS,
+     .offset = offsetof(struct settings, endpoints),
+     .required = true,
+     .check = check_endpoint},
     {.key = "spool", .kind = TRUC_CONFIG_STRING, .offset = offsetof(struct settings, spool), .fallback = "spool"},
     {.key = "spool_bytes",
      .kind = TRUC_CONFIG_SIZE,
@@ -133,14 +151,6 @@ static truc_error read_settings(struct truc_profile *profile, const char *folder
         return TRUC_E_NOMEM;
     }
     truc_error error = truc_config_load(path, fields, FIELDS, settings, why);
-    if (error == TRUC_OK && !truc_agency_is_valid(truc_bytes_of(settings->agency))) {
-        error = truc_buffer_printf(why, "%s:0: agency: should be groups of A-Z 0-9 joined by dots\n", path);
-    }
-    for (size_t i = 0; i < settings->endpoints.count && error == TRUC_OK; i++) {
-        if (strncmp(settings->endpoints.items[i], "tcp://", 6) != 0) {
-            error = truc_buffer_printf(why, "%s:0: endpoints: should be tcp://host:port\n", path);
-        }
-    }
     if (error == TRUC_OK && settings->spool != NULL) {
         bool absolute = settings->spool[0] == '/';
         if (asprintf(&profile->spool, "%s%s%s", absolute ? "" : folder, absolute ? "" : "/", settings->spool) < 0) {

@@ -58,6 +58,7 @@ static void forget_link(struct client_session *s)
     s->credit_bytes = 0;
     s->ack_count = 0;
     s->pings = 0;
+    client_outbox_clear(&s->later);
     client_outbox_clear(&s->outbox); /* last: callbacks above may have answered what is no longer theirs */
 }
 
@@ -130,7 +131,12 @@ static truc_error check_growth(const struct client_session *s, const struct truc
 truc_error session_take_checkpoint(struct client_session *s, ProtobufCBinaryData note,
                                    const ProtobufCBinaryData *consistency, size_t count, struct truc_checkpoint *out)
 {
-    truc_error error = truc_checkpoint_open(session_view(note), &s->note_key, out);
+    truc_error error = TRUC_OK;
+    if (s->note.size > 0 && truc_bytes_equal(session_view(note), truc_buffer_view(&s->note))) {
+        *out = s->checkpoint; /* the same note again: its signature was verified */
+    } else {
+        error = truc_checkpoint_open(session_view(note), &s->note_key, out);
+    }
     if (error == TRUC_OK) {
         error = check_growth(s, out, consistency, count);
     }
@@ -203,6 +209,7 @@ truc_error client_session_work(struct client_session *s)
 {
     truc_error error = TRUC_OK;
     s->due = false;
+    session_tell_obstacle(s);
     switch (s->state) {
     case TRUC_CLIENT_IDLE:
         error = connect_now(s);
@@ -283,6 +290,10 @@ truc_error client_session_bye(struct client_session *s)
         return TRUC_OK;
     }
     Truc__V1__Bye message = TRUC__V1__BYE__INIT;
+    truc_error error = session_answer_durable(s);
+    if (error != TRUC_OK) {
+        return error;
+    }
     return session_push(s, TRUC_FRAME_BYE, &message.base, NULL);
 }
 

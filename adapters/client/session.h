@@ -9,7 +9,9 @@
  *      CONNECTING, OPEN --- refused for good, log forked ---> STOPPED
  *
  * Functions return failures of ours (store, memory, crypto): they end the client. What a peer does wrong ends the link.
- * The one rule for whoever drives it: commit the store, then send what the outbox holds, never the other way round. */
+ * The one rule for whoever drives it: tell it by client_session_synced how far the store is durable; what must not
+ * leave before that does not reach the outbox (acks, rejects that owe a receipt, seals with events of this library's
+ * own). A store without marks is committed before the outbox is sent. */
 #ifndef TRUC_CLIENT_SESSION_H
 #define TRUC_CLIENT_SESSION_H
 
@@ -54,11 +56,18 @@ TRUC_MUST_USE truc_error client_session_work(struct client_session *session);
 struct client_outbox *client_session_outbox(struct client_session *session);
 /* When work has to be called again at the latest (same clock as now_us); INT64_MAX: not before something happens. */
 int64_t client_session_deadline(const struct client_session *session);
-/* An orderly end: BYE goes to the outbox, the link stays wanted until the transport is closed. */
+/* An orderly end: the answers that are durable and BYE go to the outbox, the link stays wanted until the transport is
+ * closed. */
 TRUC_MUST_USE truc_error client_session_bye(struct client_session *session);
-/* true once since the last call: something was written that must be durable before the outbox is sent even where the
- * application gave up syncing its own events (acks, heads). */
+/* true once since the last call: something was written that should be durable soon even where the application gave up
+ * syncing its own events (acks, heads). */
 bool client_session_take_urgent(struct client_session *session);
+/* What was written up to this mark of the store is durable. `full`: the disk behind the store is full: nothing more is
+ * asked for until it is not. Before client_session_work. */
+void client_session_synced(struct client_session *session, uint64_t mark, bool full);
+/* The mark that makes durable what was handed over and answered so far; how far it is. */
+uint64_t client_session_mark(const struct client_session *session);
+bool client_session_obstacle(const struct client_session *session, struct truc_obstacle *out);
 
 /* ---- the application's side: see truc/client.h ---- */
 TRUC_MUST_USE truc_error client_session_submit(struct client_session *session, struct truc_bytes event, uint8_t whose,

@@ -1,4 +1,4 @@
-/* Questions to the hub: queries, proofs, subscriptions. Each is asked again on every new link until it is answered. */
+/* Questions to the hub: queries and proofs. Each is asked again on every new link until it is answered. */
 #include "adapters/client/session_internal.h"
 
 #define ARGUMENTS_MAX 16
@@ -94,20 +94,7 @@ truc_error session_ask_all(struct client_session *s)
             }
         }
     }
-    for (struct subscription *wish = s->subscriptions; wish != NULL; wish = wish->next) {
-        if (!wish->asked) {
-            Truc__V1__Subscribe message = TRUC__V1__SUBSCRIBE__INIT;
-            message.type = wish->type;
-            message.source_agency = wish->source_agency;
-            message.remove = wish->remove;
-            wish->asked = true;
-            truc_error error = session_push(s, TRUC_FRAME_SUBSCRIBE, &message.base, NULL);
-            if (error != TRUC_OK) {
-                return error;
-            }
-        }
-    }
-    return TRUC_OK;
+    return session_send_wishes(s);
 }
 
 void session_unask(struct client_session *s)
@@ -115,16 +102,7 @@ void session_unask(struct client_session *s)
     for (struct ask *ask = s->asks; ask != NULL; ask = ask->next) {
         ask->asked = false;
     }
-    for (struct subscription *wish = s->subscriptions; wish != NULL; wish = wish->next) {
-        wish->asked = false;
-    }
-}
-
-static void free_subscription(struct subscription *wish)
-{
-    free(wish->type);
-    free(wish->source_agency);
-    free(wish);
+    session_unsend_wishes(s);
 }
 
 void session_ask_close(struct client_session *s)
@@ -134,11 +112,7 @@ void session_ask_close(struct client_session *s)
         s->asks = ask->next;
         session_ask_free(&ask);
     }
-    while (s->subscriptions != NULL) {
-        struct subscription *wish = s->subscriptions;
-        s->subscriptions = wish->next;
-        free_subscription(wish);
-    }
+    session_wishes_close(s);
 }
 
 /* Names and values of a NULL-terminated list. */
@@ -233,54 +207,4 @@ truc_error session_on_answer(struct client_session *s, const Truc__V1__Answer *a
         session_ask_free(&ask);
     }
     return error;
-}
-
-/* ---- subscriptions ---- */
-
-truc_error client_session_subscribe(struct client_session *s, const char *type, const char *source_agency, bool remove)
-{
-    if (!truc_type_pattern_is_valid(truc_bytes_of(type)) ||
-        (source_agency != NULL && source_agency[0] != '\0' && !truc_agency_is_valid(truc_bytes_of(source_agency)))) {
-        return TRUC_E_INVALID;
-    }
-    struct subscription *wish = calloc(1, sizeof *wish);
-    if (wish == NULL) {
-        return TRUC_E_NOMEM;
-    }
-    wish->remove = remove;
-    wish->type = strdup(type);
-    wish->source_agency = strdup(source_agency != NULL ? source_agency : "");
-    if (wish->type == NULL || wish->source_agency == NULL) {
-        free_subscription(wish);
-        return TRUC_E_NOMEM;
-    }
-    struct subscription **end = &s->subscriptions;
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    *end = wish;
-    s->due = true;
-    return TRUC_OK;
-}
-
-uint32_t client_session_pending_subscriptions(const struct client_session *s)
-{
-    uint32_t count = 0;
-    for (const struct subscription *wish = s->subscriptions; wish != NULL; wish = wish->next) {
-        count++;
-    }
-    return count;
-}
-
-/* The hub answers in the order in which it was asked. */
-void session_on_subscribed(struct client_session *s, const char *type)
-{
-    for (struct subscription **at = &s->subscriptions; *at != NULL; at = &(*at)->next) {
-        struct subscription *wish = *at;
-        if (wish->asked && strcmp(wish->type, type) == 0) {
-            *at = wish->next;
-            free_subscription(wish);
-            return;
-        }
-    }
 }

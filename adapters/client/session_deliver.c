@@ -126,7 +126,7 @@ static truc_error answer_again(struct client_session *s, const Truc__V1__Deliver
     lease->id = lease_id;
     lease->sequence = item->sequence;
     lease->state = LEASE_ACKED;
-    s->urgent = true; /* the row may be of this very step */
+    s->urgent = true; /* the row may be young: the ack waits for it */
     return session_queue_ack(s, lease_id, item->number);
 }
 
@@ -185,7 +185,7 @@ static truc_error hand_out(struct client_session *s, const struct delivery_frame
         !truc_bytes_equal(truc_source_agency(event.source), truc_bytes_of(envelope->seal.sender))) {
         truc_log(TRUC_LOG_ERROR, "delivery_unverified", "agency=%s number=%llu why=source", s->agency,
                  (unsigned long long)item->number);
-        return session_send_nack(s, frame->message->lease, item->number, 0, UNVERIFIED, false);
+        return session_send_nack(s, frame->message->lease, item->number, 0, UNVERIFIED);
     }
     uint64_t subject = truc_subject_hash(event.subject);
     if (was_taken_back(s, subject, item->number, frame->number)) {
@@ -201,6 +201,7 @@ static truc_error hand_out(struct client_session *s, const struct delivery_frame
                                      .attempt = item->attempt,
                                      .replay = item->replay,
                                      .receipt_wanted = item->receipt_wanted,
+                                     .requeued = item->requeued,
                                      .lease = frame->message->lease};
     error = open_lease(s, &delivery, subject, hash);
     if (error == TRUC_OK && s->callbacks.on_delivery != NULL) {
@@ -218,7 +219,7 @@ static truc_error nack_group(struct client_session *s, const struct delivery_fra
              : why == TRUC_E_BAD_SIGNATURE ? "signature"
                                            : "proof");
     for (size_t i = 0; i < group->n_items; i++) {
-        truc_error error = session_send_nack(s, frame->message->lease, group->items[i]->number, 0, UNVERIFIED, false);
+        truc_error error = session_send_nack(s, frame->message->lease, group->items[i]->number, 0, UNVERIFIED);
         if (error != TRUC_OK) {
             return error;
         }
@@ -254,11 +255,40 @@ static bool is_answered(const struct client_session *s, const char *agency)
     return false;
 }
 
-/* Whether the frame has to wait for somebody's keys, which are then asked for. */
+/* Whether it is not known yet if something in the frame was taken back. */
+static bool awaits_answer(const struct client_session *s, const struct delivery_frame *frame)
+{
+    struct truc_event event;
+    size_t at = 0;
+    bool open = false;
+    for (size_t i = 0; i < s->taken_back_count; i++) {
+        open = open || s->taken_back[i].until_frame == UINT64_MAX;
+    }
+    for (size_t g = 0; open && g < frame->message->n_groups; g++) {
+        const Truc__V1__DeliverGroup *group = frame->message->groups[g];
+        for (size_t i = 0; i < group->n_items; i++, at++) {
+            uint64_t subject =
+                truc_event_parse(frame->events[at], &event) == TRUC_OK ? truc_subject_hash(event.subject) : 0;
+            for (size_t t = 0; subject != 0 && t < s->taken_back_count; t++) {
+                const struct taken_back *entry = &s->taken_back[t];
+                if (entry->until_frame == UINT64_MAX && entry->subject == subject &&
+                    group->items[i]->number > entry->number) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* Whether the frame has to wait: for the answer to a nack, or for somebody's keys, which are then asked for. */
 static truc_error must_wait(struct client_session *s, const struct delivery_frame *frame, bool *wait)
 {
     struct truc_envelope envelope;
-    *wait = false;
+    *wait = awaits_answer(s, frame);
+    if (*wait) {
+        return TRUC_OK;
+    }
     for (size_t g = 0; g < frame->message->n_groups; g++) {
         if (truc_envelope_parse(session_view(frame->message->groups[g]->envelope), &envelope) != TRUC_OK) {
             continue; /* the group is refused later on */
@@ -335,6 +365,18 @@ void session_drop_held(struct client_session *s)
     s->taken_back_count = 0;
 }
 
+/* Those whose nack was answered, and whose frames are all through. */
+static void forget_taken_back(struct client_session *s, uint64_t frame)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->taken_back_count; i++) {
+        if (s->taken_back[i].until_frame >= frame) {
+            s->taken_back[kept++] = s->taken_back[i];
+        }
+    }
+    s->taken_back_count = kept;
+}
+
 truc_error session_on_deliver(struct client_session *s, struct truc_bytes head, struct truc_bytes body)
 {
     struct delivery_frame frame = {.number = ++s->frame};
@@ -349,7 +391,7 @@ truc_error session_on_deliver(struct client_session *s, struct truc_bytes head, 
     s->credit_bytes -= frame.bytes < s->credit_bytes ? frame.bytes : s->credit_bytes;
     bool wait = s->held != NULL;
     if (!wait) {
-        s->taken_back_count = 0; /* all frames that a nack could reach are through */
+        forget_taken_back(s, frame.number);
         s->answered_count = 0;
         error = must_wait(s, &frame, &wait);
     }

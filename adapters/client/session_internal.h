@@ -27,6 +27,8 @@ struct flight {
     struct client_body *body;
     uint32_t count;
     bool sent;      /* on the present link, and not refused since */
+    uint64_t mark;  /* not sent before the store is durable up to here: events of the library's own are not handed over
+                       again by anybody after a crash, and would be made anew beside their copies in the log */
     uint64_t order; /* of sealing: later is higher, over all chains of this process */
     struct truc_hash digest;
     uint8_t chain[TRUC_CHAIN_SIZE];
@@ -59,7 +61,7 @@ struct lease_table {
     size_t capacity, count;
 };
 
-/* A DELIVER frame that waits for a key. */
+/* A DELIVER frame that waits for a key, or for the answer to a nack. */
 struct held {
     struct held *next;
     uint64_t frame;
@@ -67,12 +69,13 @@ struct held {
     struct truc_buffer head, body;
 };
 
-/* A nack takes the later deliveries of its subject back, those too that lie here unread. */
+/* A nack takes the later deliveries of its subject back, those too that lie here unread or are on their way: all that
+ * comes before the hub's answer. That may also be "too late": then they were given out anew meanwhile, and count. So
+ * until it is known they wait. */
 struct taken_back {
-    uint64_t subject, number;
-    uint64_t until_frame;
+    uint64_t subject, number, lease;
+    uint64_t until_frame; /* UINT64_MAX: not answered yet */
 };
-#define TAKEN_BACK_MAX 256
 
 struct peer_key {
     char keyid[TRUC_KEYID_HEX + 1];
@@ -99,8 +102,10 @@ struct ask {
     struct truc_evidence *evidence;   /* ASK_PROOF: waits for a key */
 };
 
-struct subscription {
-    struct subscription *next;
+/* A subscription that the hub has not settled yet; in the store under its key until then. */
+struct wish {
+    struct wish *next;
+    uint64_t key;
     bool asked, remove;
     char *type, *source_agency;
 };
@@ -150,10 +155,17 @@ struct client_session {
     struct flight *fill; /* the next seal */
     struct truc_hash leaves[TRUC_SEAL_EVENTS_MAX];
     uint64_t next_ticket, ticket_ceiling; /* ceiling: as stored, above every ticket given */
+    uint64_t ticket_safe, ceiling_mark;   /* safe: as durable; ceiling is durable with its mark */
     uint64_t fill_from; /* events from this ticket on are only in the store; UINT64_MAX: all are in fill or in flight */
     uint64_t pending;
     bool holding; /* a transient refusal: nothing is sent until resend_at_us */
     int64_t resend_at_us;
+    truc_reason obstacle; /* the last transient refusal, until a receipt comes; TRUC_ACCEPTED: none */
+    int64_t obstacle_since_us, full_since_us;
+    bool told_full; /* the obstacle that the application was told last */
+    truc_reason told_reason;
+    uint64_t synced;       /* mark of the store up to which it is durable */
+    bool full;             /* the disk behind the store is full */
     struct truc_leaf leaf; /* scratch: large */
 
     /* receiving */
@@ -172,11 +184,13 @@ struct client_session {
     char answered[ANSWERED_MAX][TRUC_AGENCY_MAX + 1]; /* whose keys were told while frames wait: what is still unknown
                                                          stays so; a ring */
     size_t answered_count;
-    struct taken_back taken_back[TAKEN_BACK_MAX];
-    size_t taken_back_count;
+    struct taken_back *taken_back;
+    size_t taken_back_count, taken_back_capacity;
     struct truc_hash verified[VERIFIED_SLOTS]; /* SHA-256 of envelopes whose signature was checked */
-    Truc__V1__AckRange *acks;                  /* to be sent */
+    Truc__V1__AckRange *acks; /* to be sent, each when the store is durable up to its mark; marks never fall */
+    uint64_t *ack_marks;
     size_t ack_count, ack_capacity;
+    struct client_outbox later; /* rejects that owe a delivery receipt: likewise */
     uint64_t owed_next, owed_count;
     int64_t owed_at_us;
     struct peer_key *peers; /* by keyid, then agency */
@@ -185,7 +199,8 @@ struct client_session {
     /* asking */
     struct ask *asks, **asks_end;
     uint64_t next_request;
-    struct subscription *subscriptions;
+    struct wish *wishes;
+    uint64_t next_wish;
 };
 
 /* ---- session.c: the link ---- */
@@ -205,6 +220,11 @@ TRUC_MUST_USE truc_error session_hashes(const ProtobufCBinaryData *items, size_t
                                         struct truc_hash *out);
 TRUC_MUST_USE truc_error session_meta_put(struct client_session *s, enum store_meta key, struct truc_bytes value);
 TRUC_MUST_USE truc_error session_meta_put_u64(struct client_session *s, enum store_meta key, uint64_t value);
+/* Stands for everything that was written to the store so far; 0 where it has no marks. */
+static inline uint64_t session_mark(const struct client_session *s)
+{
+    return s->store.mark != NULL ? s->store.mark(s->store.context) : 0;
+}
 /* A failure of the store, of memory or of OpenSSL: it ends the client. Others are a peer's doing and end the link. */
 static inline bool session_error_is_ours(truc_error error)
 {
@@ -226,6 +246,8 @@ TRUC_MUST_USE truc_error session_on_bye(struct client_session *s, const Truc__V1
 
 /* ---- session_submit.c ---- */
 TRUC_MUST_USE truc_error session_new_chain(struct client_session *s);
+/* Room for many more tickets; they are given when that is durable. */
+TRUC_MUST_USE truc_error session_raise_tickets(struct client_session *s);
 /* Fills, signs and queues seals as far as the limits allow. */
 TRUC_MUST_USE truc_error session_seal(struct client_session *s);
 /* The events of flights[from ...] go back to the store's queue and will be sealed again in a new chain. */
@@ -239,7 +261,7 @@ TRUC_MUST_USE truc_error session_on_refused(struct client_session *s, const Truc
 
 /* ---- session_deliver.c ---- */
 TRUC_MUST_USE truc_error session_on_deliver(struct client_session *s, struct truc_bytes head, struct truc_bytes body);
-/* After keys came: the frames that waited. */
+/* After keys or answers to nacks came: the frames that waited. */
 TRUC_MUST_USE truc_error session_resume_held(struct client_session *s);
 void session_drop_held(struct client_session *s);
 /* session_verify.c: whether the group's envelope is believed, and its events are in it. `hashes` receives the event
@@ -255,19 +277,35 @@ struct lease *session_lease_add(struct lease_table *table, uint64_t number);
 void session_lease_remove(struct lease_table *table, uint64_t number);
 TRUC_MUST_USE truc_error session_queue_ack(struct client_session *s, uint64_t lease, uint64_t number);
 TRUC_MUST_USE truc_error session_send_nack(struct client_session *s, uint64_t lease, uint64_t number, uint32_t delay_ms,
-                                           const char *note, bool reject);
+                                           const char *note);
 TRUC_MUST_USE truc_error session_on_settled(struct client_session *s, const Truc__V1__Settled *settled);
 TRUC_MUST_USE truc_error session_on_floor(struct client_session *s, uint64_t floor);
 /* The session ended: what the application holds will come again. */
 void session_void_leases(struct client_session *s);
 /* Acks, credit, owed delivery receipts into the outbox. */
 TRUC_MUST_USE truc_error session_answer(struct client_session *s);
+/* Without the credit. */
+TRUC_MUST_USE truc_error session_answer_durable(struct client_session *s);
 /* An open lease ends, whatever the reason: its credit may be given anew. */
 void session_close_lease(struct client_session *s, struct lease *lease, enum lease_state state);
 
 /* ---- session_owed.c ---- */
 TRUC_MUST_USE truc_error session_owe(struct client_session *s, const struct lease *lease, unsigned outcome);
 TRUC_MUST_USE truc_error session_pay(struct client_session *s);
+
+/* ---- session_obstacle.c ---- */
+/* The hub refused for the moment; a receipt ends it. */
+void session_obstructed(struct client_session *s, unsigned reason);
+void session_unobstructed(struct client_session *s);
+/* Tells the application what has changed since it was told last. */
+void session_tell_obstacle(struct client_session *s);
+
+/* ---- session_wish.c ---- */
+TRUC_MUST_USE truc_error session_load_wishes(struct client_session *s);
+TRUC_MUST_USE truc_error session_send_wishes(struct client_session *s);
+TRUC_MUST_USE truc_error session_on_subscribed(struct client_session *s, const char *type, bool refused);
+void session_unsend_wishes(struct client_session *s);
+void session_wishes_close(struct client_session *s);
 
 /* ---- session_ask.c, session_proof.c, session_keys.c ---- */
 TRUC_MUST_USE truc_error session_ask_all(struct client_session *s);
@@ -276,7 +314,6 @@ void session_ask_close(struct client_session *s);
 TRUC_MUST_USE truc_error session_on_answer(struct client_session *s, const Truc__V1__Answer *answer,
                                            struct truc_bytes body);
 TRUC_MUST_USE truc_error session_on_proof(struct client_session *s, const Truc__V1__Proof *proof);
-void session_on_subscribed(struct client_session *s, const char *type);
 struct ask *session_ask_new(struct client_session *s, enum ask_kind kind);
 void session_ask_free(struct ask **ask);
 void session_ask_unlink(struct client_session *s, const struct ask *ask);

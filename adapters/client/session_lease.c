@@ -86,22 +86,39 @@ void session_close_lease(struct client_session *s, struct lease *lease, enum lea
     lease->state = (uint8_t)state;
 }
 
+static truc_error grow_acks(struct client_session *s)
+{
+    size_t capacity = s->ack_capacity == 0 ? 64 : s->ack_capacity * 2;
+    Truc__V1__AckRange *acks = realloc(s->acks, capacity * sizeof *acks);
+    if (acks == NULL) {
+        return TRUC_E_NOMEM;
+    }
+    s->acks = acks;
+    uint64_t *marks = realloc(s->ack_marks, capacity * sizeof *marks);
+    if (marks == NULL) {
+        return TRUC_E_NOMEM;
+    }
+    s->ack_marks = marks;
+    s->ack_capacity = capacity;
+    return TRUC_OK;
+}
+
 truc_error session_queue_ack(struct client_session *s, uint64_t lease, uint64_t number)
 {
+    const uint64_t mark = session_mark(s);
     Truc__V1__AckRange *last = s->ack_count > 0 ? &s->acks[s->ack_count - 1] : NULL;
-    if (last != NULL && last->lease == lease && last->first + last->count == number) {
+    if (last != NULL && s->ack_marks[s->ack_count - 1] == mark && last->lease == lease &&
+        last->first + last->count == number) {
         last->count++;
         return TRUC_OK;
     }
     if (s->ack_count == s->ack_capacity) {
-        size_t capacity = s->ack_capacity == 0 ? 64 : s->ack_capacity * 2;
-        Truc__V1__AckRange *acks = realloc(s->acks, capacity * sizeof *acks);
-        if (acks == NULL) {
-            return TRUC_E_NOMEM;
+        truc_error error = grow_acks(s);
+        if (error != TRUC_OK) {
+            return error;
         }
-        s->acks = acks;
-        s->ack_capacity = capacity;
     }
+    s->ack_marks[s->ack_count] = mark;
     Truc__V1__AckRange *range = &s->acks[s->ack_count++];
     truc__v1__ack_range__init(range);
     range->lease = lease;
@@ -136,8 +153,9 @@ truc_error client_session_ack(struct client_session *s, uint64_t number)
     return session_queue_ack(s, lease->id, number);
 }
 
-truc_error session_send_nack(struct client_session *s, uint64_t lease, uint64_t number, uint32_t delay_ms,
-                             const char *note, bool reject)
+/* `wait`: until what was written by now is durable. */
+static truc_error push_nack(struct client_session *s, uint64_t lease, uint64_t number, uint32_t delay_ms,
+                            const char *note, bool reject, bool wait)
 {
     char text[NOTE_MAX + 1] = "";
     size_t size = note != NULL ? strnlen(note, NOTE_MAX + 1) : 0;
@@ -158,16 +176,32 @@ truc_error session_send_nack(struct client_session *s, uint64_t lease, uint64_t 
     nack.note = text;
     nack.reject = reject;
     s->due = true;
-    return session_push(s, TRUC_FRAME_NACK, &nack.base, NULL);
+    if (!wait) {
+        return session_push(s, TRUC_FRAME_NACK, &nack.base, NULL);
+    }
+    return client_outbox_push_later(&s->later, TRUC_FRAME_NACK, &nack.base, session_mark(s));
+}
+
+truc_error session_send_nack(struct client_session *s, uint64_t lease, uint64_t number, uint32_t delay_ms,
+                             const char *note)
+{
+    return push_nack(s, lease, number, delay_ms, note, false, false);
 }
 
 /* The later events of the subject will come again behind the nacked one: those with the application and those that lie
  * here unread lose their lease. */
-static truc_error take_back_later(struct client_session *s, uint64_t subject, uint64_t number)
+static truc_error take_back_later(struct client_session *s, uint64_t subject, uint64_t number, uint64_t id)
 {
-    if (s->taken_back_count < TAKEN_BACK_MAX) {
-        s->taken_back[s->taken_back_count++] = (struct taken_back){subject, number, s->frame};
+    if (s->taken_back_count == s->taken_back_capacity) { /* at most one for each subject that was open */
+        size_t capacity = s->taken_back_capacity == 0 ? 16 : s->taken_back_capacity * 2;
+        struct taken_back *more = realloc(s->taken_back, capacity * sizeof *more);
+        if (more == NULL) {
+            return TRUC_E_NOMEM;
+        }
+        s->taken_back = more;
+        s->taken_back_capacity = capacity;
     }
+    s->taken_back[s->taken_back_count++] = (struct taken_back){subject, number, id, UINT64_MAX};
     uint64_t *stale = calloc((size_t)s->open_events + 1, sizeof *stale);
     if (stale == NULL) {
         return TRUC_E_NOMEM;
@@ -200,15 +234,15 @@ static truc_error give_back(struct client_session *s, uint64_t number, uint32_t 
         error = session_owe(s, lease, TRUC__V1__DELIVERY_RECEIPTS__OUTCOME__REFUSED);
     }
     if (error == TRUC_OK) {
-        error = session_send_nack(s, lease->id, number, delay_ms, note, reject);
+        error = push_nack(s, lease->id, number, delay_ms, note, reject, reject && lease->receipt_wanted);
     }
     if (error != TRUC_OK) {
         return error;
     }
-    uint64_t subject = lease->subject;
+    const uint64_t subject = lease->subject, id = lease->id;
     session_close_lease(s, lease, LEASE_VOID);
     session_lease_remove(&s->leases, number);
-    return subject != 0 ? take_back_later(s, subject, number) : TRUC_OK;
+    return subject != 0 ? take_back_later(s, subject, number, id) : TRUC_OK;
 }
 
 truc_error client_session_nack(struct client_session *s, uint64_t number, uint32_t delay_ms, const char *note)
@@ -272,6 +306,19 @@ static void lose_range(struct client_session *s, const Truc__V1__AckRange *range
     }
 }
 
+/* The hub has taken the nack: what it sent before is void, what it sends from now on was given out after that. Or the
+ * nack came too late, and took nothing back. */
+static void answer_taken_back(struct client_session *s, const Truc__V1__AckRange *range, bool stale)
+{
+    for (size_t i = 0; i < s->taken_back_count; i++) {
+        struct taken_back *entry = &s->taken_back[i];
+        if (entry->until_frame == UINT64_MAX && entry->lease == range->lease && entry->number >= range->first &&
+            entry->number - range->first < range->count) {
+            entry->until_frame = stale ? 0 : s->frame;
+        }
+    }
+}
+
 truc_error session_on_settled(struct client_session *s, const Truc__V1__Settled *settled)
 {
     for (size_t i = 0; i < settled->n_ranges + settled->n_stale; i++) {
@@ -280,6 +327,7 @@ truc_error session_on_settled(struct client_session *s, const Truc__V1__Settled 
         if (range->count > SETTLED_MAX || range->first > UINT64_MAX - range->count) {
             return session_drop_link(s, TRUC_E_MALFORMED, "the hub settled more than there can be", false);
         }
+        answer_taken_back(s, range, i >= settled->n_ranges);
         if (i >= settled->n_ranges) {
             lose_range(s, range);
             continue;
@@ -290,9 +338,18 @@ truc_error session_on_settled(struct client_session *s, const Truc__V1__Settled 
         }
     }
     for (size_t i = 0; i < settled->n_subscriptions; i++) {
-        session_on_subscribed(s, settled->subscriptions[i]);
+        truc_error error = session_on_subscribed(s, settled->subscriptions[i], false);
+        if (error != TRUC_OK) {
+            return error;
+        }
     }
-    return TRUC_OK;
+    for (size_t i = 0; i < settled->n_refused_subscriptions; i++) {
+        truc_error error = session_on_subscribed(s, settled->refused_subscriptions[i], true);
+        if (error != TRUC_OK) {
+            return error;
+        }
+    }
+    return session_resume_held(s); /* those that waited for one of these */
 }
 
 /* Numbers up to the floor are settled or dead; only a dead one that is requeued comes again. Leases that were void are
@@ -353,21 +410,47 @@ void client_session_receive(struct client_session *s, bool on)
     s->due = true;
 }
 
+/* Those that are durable here. A range that ends where the next begins is made one with it: their marks were what
+ * parted them. */
 static truc_error send_acks(struct client_session *s)
 {
     Truc__V1__AckRange *ranges[RANGES_PER_FRAME];
-    for (size_t at = 0; at < s->ack_count;) {
+    size_t at = 0;
+    while (at < s->ack_count && s->ack_marks[at] <= s->synced) {
         Truc__V1__Ack ack = TRUC__V1__ACK__INIT;
         ack.ranges = ranges;
-        while (at < s->ack_count && ack.n_ranges < RANGES_PER_FRAME) {
-            ranges[ack.n_ranges++] = &s->acks[at++];
+        while (at < s->ack_count && s->ack_marks[at] <= s->synced && ack.n_ranges < RANGES_PER_FRAME) {
+            Truc__V1__AckRange *range = &s->acks[at++], *last = ack.n_ranges > 0 ? ranges[ack.n_ranges - 1] : NULL;
+            if (last != NULL && last->lease == range->lease && last->first + last->count == range->first) {
+                last->count += range->count;
+            } else {
+                ranges[ack.n_ranges++] = range;
+            }
         }
         truc_error error = session_push(s, TRUC_FRAME_ACK, &ack.base, NULL);
         if (error != TRUC_OK) {
             return error;
         }
     }
-    s->ack_count = 0;
+    if (at == 0) {
+        return TRUC_OK; /* there may be no array yet */
+    }
+    s->ack_count -= at;
+    memmove(s->acks, s->acks + at, s->ack_count * sizeof *s->acks);
+    memmove(s->ack_marks, s->ack_marks + at, s->ack_count * sizeof *s->ack_marks);
+    return TRUC_OK;
+}
+
+static truc_error send_later(struct client_session *s)
+{
+    struct client_outgoing *message;
+    while ((message = client_outbox_peek(&s->later)) != NULL && message->mark <= s->synced) {
+        s->said_us = s->now_us;
+        truc_error error = client_outbox_move(&s->later, &s->outbox);
+        if (error != TRUC_OK) {
+            return error;
+        }
+    }
     return TRUC_OK;
 }
 
@@ -378,7 +461,8 @@ static truc_error give_credit(struct client_session *s)
     uint64_t bytes = s->credit_bytes + s->open_bytes + s->held_bytes;
     events = events < s->window_events ? s->window_events - events : 0;
     bytes = bytes < s->window_bytes ? s->window_bytes - bytes : 0;
-    if (!s->receiving || (events == 0 && bytes == 0)) {
+    /* A full disk takes no acks: what would be delivered could not be answered. */
+    if (!s->receiving || s->full || (events == 0 && bytes == 0)) {
         s->credit_at_us = INT64_MAX;
         return TRUC_OK;
     }
@@ -396,8 +480,14 @@ static truc_error give_credit(struct client_session *s)
     return session_push(s, TRUC_FRAME_CREDIT, &credit.base, NULL);
 }
 
-truc_error session_answer(struct client_session *s)
+truc_error session_answer_durable(struct client_session *s)
 {
     truc_error error = send_acks(s);
+    return error == TRUC_OK ? send_later(s) : error;
+}
+
+truc_error session_answer(struct client_session *s)
+{
+    truc_error error = session_answer_durable(s);
     return error == TRUC_OK ? give_credit(s) : error;
 }

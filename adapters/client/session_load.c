@@ -128,6 +128,12 @@ truc_error session_load(struct client_session *s)
     if (error == TRUC_OK) {
         error = session_load_keys(s);
     }
+    if (error == TRUC_OK) {
+        error = session_load_wishes(s);
+    }
+    if (error == TRUC_OK) {
+        error = session_raise_tickets(s);
+    }
     s->fill_from = s->pending > 0 ? 0 : UINT64_MAX;
     return error;
 }
@@ -225,6 +231,7 @@ void client_session_free(struct client_session **session)
     session_ask_close(s);
     session_keys_close(s);
     client_outbox_close(&s->outbox);
+    client_outbox_close(&s->later);
     truc_buffer_close(&s->assembled_head);
     truc_buffer_close(&s->assembled_body);
     truc_buffer_close(&s->note);
@@ -232,7 +239,9 @@ void client_session_free(struct client_session **session)
     truc_key_free(&s->key);
     truc_arena_free(&s->arena);
     free(s->leases.slots);
+    free(s->taken_back);
     free(s->acks);
+    free(s->ack_marks);
     free(s->software);
     free(s);
     *session = NULL;

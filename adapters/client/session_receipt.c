@@ -69,6 +69,7 @@ static truc_error settle_flight(struct client_session *s, uint32_t index, const 
     struct flight *flight = take_out(s, index);
     size_t at = 0;
     truc_error error = TRUC_OK;
+    session_unobstructed(s);
     for (uint32_t i = 0; i < flight->count; i++) {
         struct truc_bytes event;
         error = truc_body_next(truc_buffer_view(&flight->body->bytes), &at, &event);
@@ -216,6 +217,7 @@ truc_error session_on_refused(struct client_session *s, const Truc__V1__Refused 
         return on_gap(s, index, refused->retry_after_ms);
     }
     if (refused->reason >= TRUC_OVERLOADED) { /* transient, those of later versions too */
+        session_obstructed(s, refused->reason);
         hold(s, index, refused->retry_after_ms);
         return TRUC_OK;
     }

@@ -6,7 +6,9 @@
  * says where to read on. A rewind puts flights back simply by reading from their first ticket again. */
 #include "adapters/client/session_internal.h"
 
-#define TICKETS_AHEAD 1024 /* so that the counter is written once for many tickets */
+/* The counter is written once for many tickets, and long before the first of them is given: a ticket that was given is
+ * never given again, also where the crash took the event along. */
+#define TICKETS_AHEAD (UINT64_C(1) << 20)
 
 truc_error session_new_chain(struct client_session *s)
 {
@@ -28,6 +30,10 @@ static truc_error fill_append(struct client_session *s, uint64_t ticket, uint8_t
         if (error != TRUC_OK) {
             return error;
         }
+        fill->mark = 0;
+    }
+    if (whose != STORE_EVENT_OURS) {
+        fill->mark = session_mark(s);
     }
     truc_error error = truc_body_append(&fill->body->bytes, event);
     if (error == TRUC_OK) {
@@ -68,6 +74,17 @@ static truc_error refill(struct client_session *s)
     return TRUC_OK;
 }
 
+truc_error session_raise_tickets(struct client_session *s)
+{
+    truc_error error = session_meta_put_u64(s, META_NEXT_TICKET, s->next_ticket + TICKETS_AHEAD);
+    if (error == TRUC_OK) {
+        s->ticket_ceiling = s->next_ticket + TICKETS_AHEAD;
+        s->ceiling_mark = session_mark(s);
+        s->ticket_safe = s->store.mark == NULL ? s->ticket_ceiling : s->ticket_safe;
+    }
+    return error;
+}
+
 truc_error client_session_submit(struct client_session *s, struct truc_bytes event, uint8_t whose, uint64_t *ticket)
 {
     struct truc_event parsed;
@@ -81,12 +98,14 @@ truc_error client_session_submit(struct client_session *s, struct truc_bytes eve
     if (!truc_bytes_equal(truc_source_agency(parsed.source), truc_bytes_of(s->agency))) {
         return TRUC_E_MALFORMED;
     }
-    if (s->next_ticket >= s->ticket_ceiling) {
-        error = session_meta_put_u64(s, META_NEXT_TICKET, s->next_ticket + TICKETS_AHEAD);
+    if (s->next_ticket + TICKETS_AHEAD / 2 >= s->ticket_ceiling) {
+        error = session_raise_tickets(s);
         if (error != TRUC_OK) {
             return error;
         }
-        s->ticket_ceiling = s->next_ticket + TICKETS_AHEAD;
+    }
+    if (s->next_ticket >= s->ticket_safe) {
+        return TRUC_E_FULL; /* half a million events handed over during one sync */
     }
     error = s->store.put(s->store.context, STORE_EVENTS, s->next_ticket, truc_bytes(&whose, 1), event);
     if (error != TRUC_OK) {
@@ -145,6 +164,9 @@ static truc_error send_flights(struct client_session *s)
         bytes += flight->body->bytes.size;
         if (bytes > s->session_bytes && i > 0) {
             return TRUC_OK; /* the hub would refuse it as OVERLOADED */
+        }
+        if (flight->mark > s->synced) {
+            return TRUC_OK; /* and those behind it: the chain's order */
         }
         if (!flight->sent) {
             Truc__V1__Submit submit = TRUC__V1__SUBMIT__INIT;

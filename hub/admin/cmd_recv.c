@@ -21,9 +21,9 @@ static bool print_delivery(const struct receiving *receiving, const struct truc_
         char at[40];
         truc_time_format(delivery->accepted_at_us, at);
         ok = printf("{\"number\":%llu,\"sequence\":%llu,\"sender\":\"%s\",\"accepted_at\":\"%s\",\"attempt\":%u,"
-                    "\"replay\":%s,\"receipt_wanted\":%s,\"event\":",
+                    "\"replay\":%s,\"requeued\":%s,\"receipt_wanted\":%s,\"event\":",
                     (unsigned long long)delivery->number, (unsigned long long)delivery->sequence, delivery->sender, at,
-                    delivery->attempt, delivery->replay ? "true" : "false",
+                    delivery->attempt, delivery->replay ? "true" : "false", delivery->requeued ? "true" : "false",
                     delivery->receipt_wanted ? "true" : "false") > 0;
     }
     ok = ok && fwrite(json.data, 1, json.size, stdout) == json.size;
@@ -99,7 +99,7 @@ static enum admin_exit run_recv(struct admin_call *call)
         .context = &receiving,
         .on_delivery = on_delivery,
         .on_settled = on_settled,
-        .receive_events = receiving.wanted > 0 && receiving.wanted < 1024 ? (uint32_t)receiving.wanted : 0};
+        .receive_events = receiving.wanted > 0 && receiving.wanted < 4096 ? (uint32_t)receiving.wanted : 0};
     struct admin_session *session = NULL;
     if (quiet_s > 86400) {
         return admin_fail(call, ADMIN_USAGE, "--idle: at most 86400 seconds; 0 waits for ever");

@@ -1,23 +1,158 @@
 /* truc status, truc deadletter list|show|requeue|drop */
 #include "hub/admin/session.h"
 
+static json_int_t number(const json_t *row, const char *key)
+{
+    return json_integer_value(json_object_get(row, key));
+}
+
+/* 1234567 -> 1,234,567 */
+static const char *grouped(json_int_t value, char out[32])
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, value), at = 0;
+    for (int i = 0; i < length; i++) {
+        out[at++] = digits[i];
+        if ((length - 1 - i) % 3 == 0 && i + 1 < length && digits[i] != '-') {
+            out[at++] = ',';
+        }
+    }
+    out[at] = '\0';
+    return out;
+}
+
+static const char *sized(json_int_t bytes, char out[32])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+        value /= 1024;
+        unit++;
+    }
+    (void)snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return out;
+}
+
+static const char *lasting(json_int_t seconds, char out[32])
+{
+    if (seconds >= 86400) {
+        (void)snprintf(out, 32, "%lld d %lld h", (long long)(seconds / 86400), (long long)(seconds / 3600 % 24));
+    } else if (seconds >= 3600) {
+        (void)snprintf(out, 32, "%lld h %lld min", (long long)(seconds / 3600), (long long)(seconds / 60 % 60));
+    } else if (seconds >= 60) {
+        (void)snprintf(out, 32, "%lld min %lld s", (long long)(seconds / 60), (long long)(seconds % 60));
+    } else {
+        (void)snprintf(out, 32, "%lld s", (long long)seconds);
+    }
+    return out;
+}
+
+/* What somebody should do something about. */
+static size_t print_troubles(const json_t *row)
+{
+    char a[32];
+    size_t count = 0;
+    if (json_is_true(json_object_get(row, "storage_full"))) {
+        count++;
+        printf(
+            "STORAGE FULL: no new events are taken (the senders are told, and send again by themselves); acks,\n"
+            "deliveries and the administrators' acts go on. %s are free on the hub's disk. Make room there, or raise\n"
+            "storage.journal in hub.yaml and start the hub again; it goes on by itself when there is room.\n",
+            sized(number(row, "disk_free_bytes"), a));
+    }
+    if (strcmp(admin_row_text(row, "clock"), "unsure") == 0) {
+        count++;
+        printf(
+            "CLOCK UNSURE: the hub's clock has jumped, and no new events are taken until it is sure again. Look after\n"
+            "the time service of its machine (timedatectl).\n");
+    }
+    return count;
+}
+
+/* Foreign text, cleaned for the terminal; everything else here is numbers. */
+static void print_value(const json_t *value)
+{
+    struct truc_buffer text = {0};
+    admin_value_text(value, ADMIN_COLUMN_TEXT, &text);
+    (void)fwrite(text.data, 1, text.size, stdout);
+    truc_buffer_close(&text);
+}
+
+static void print_refusals(const json_t *refused)
+{
+    const char *name;
+    json_t *count;
+    const char *separator = "";
+    json_object_foreach((json_t *)(uintptr_t)refused, name, count)
+    {
+        char a[32];
+        printf("%s%s ", separator, grouped(json_integer_value(count), a));
+        json_t *text = json_string(name);
+        admin_must(text != NULL);
+        print_value(text);
+        json_decref(text);
+        separator = ", ";
+    }
+    printf("%s\n", separator[0] == '\0' ? "none" : "");
+}
+
+static void print_counters(const json_t *counters)
+{
+    char a[32], b[32], c[32];
+    json_int_t commits = number(counters, "commits");
+    printf("  taken       %s events (%s) in %s seals\n", grouped(number(counters, "events"), a),
+           sized(number(counters, "event_bytes"), b), grouped(number(counters, "seals"), c));
+    printf("  delivered   %s, of these acked %s, given back %s\n", grouped(number(counters, "delivered"), a),
+           grouped(number(counters, "acked"), b), grouped(number(counters, "nacked"), c));
+    printf("  lease lost  %s by sessions that ended or were late; %s answers came too late\n",
+           grouped(number(counters, "released"), a), grouped(number(counters, "stale"), b));
+    printf("  disk        %s commits, %.1f ms each; %s of journal; %s events read back from it\n", grouped(commits, a),
+           commits > 0 ? (double)number(counters, "commit_us") / 1000 / (double)commits : 0.0,
+           sized(number(counters, "row_bytes"), b), grouped(number(counters, "cold_reads"), c));
+    printf("  sessions    %s opened, %s ended by the hub for misbehaving", grouped(number(counters, "sessions"), a),
+           grouped(number(counters, "dropped_sessions"), b));
+    printf(" (%s floods, %s bad frames)\n", grouped(number(counters, "floods"), a),
+           grouped(number(counters, "bad_frames"), b));
+}
+
+/* The whole picture on one screen: what needs doing first, then how much there is, then how much there was. */
+static void print_status(const json_t *row)
+{
+    char a[32], b[32];
+    size_t troubles = print_troubles(row);
+    printf("%sThe hub of ", troubles > 0 ? "\n" : "");
+    print_value(json_object_get(row, "origin"));
+    printf(" (version ");
+    print_value(json_object_get(row, "version"));
+    printf(") %s, for %s\n\n", troubles > 0 ? "runs" : "is well", lasting(number(row, "uptime_s"), a));
+    printf("log         %s leaves; the next event is sequence %s\n", grouped(number(row, "tree_size"), a),
+           grouped(number(row, "next_sequence"), b));
+    printf("agencies    %s; %s sessions now\n", grouped(number(row, "agencies"), a),
+           grouped(number(row, "sessions"), b));
+    printf("storage     journal %s; %s free on its disk\n", sized(number(row, "journal_bytes"), a),
+           sized(number(row, "disk_free_bytes"), b));
+    printf("state       %s rows of %s not yet written behind the journal (nobody waits for them)\n",
+           grouped(number(row, "state_lag_rows"), a), grouped(number(row, "journal_rows"), b));
+    printf("clock       ");
+    print_value(json_object_get(row, "clock"));
+    printf("\n\nSince its start:\n");
+    print_counters(json_object_get(row, "counters"));
+    printf("  refused     ");
+    print_refusals(json_object_get(row, "seals_refused"));
+}
+
 static enum admin_exit run_status(struct admin_call *call)
 {
-    static const struct admin_column columns[] = {{"origin", "log", ADMIN_COLUMN_TEXT},
-                                                  {"version", "hub version", ADMIN_COLUMN_TEXT},
-                                                  {"tree_size", "leaves", ADMIN_COLUMN_TEXT},
-                                                  {"next_sequence", "next sequence", ADMIN_COLUMN_TEXT},
-                                                  {"agencies", "agencies", ADMIN_COLUMN_TEXT},
-                                                  {"sessions", "sessions", ADMIN_COLUMN_TEXT},
-                                                  {"uptime_s", "uptime, seconds", ADMIN_COLUMN_TEXT},
-                                                  {"clock", "clock", ADMIN_COLUMN_TEXT},
-                                                  {"state_lag_rows", "state behind, rows", ADMIN_COLUMN_TEXT},
-                                                  {"journal_bytes", "journal, bytes", ADMIN_COLUMN_TEXT},
-                                                  {"disk_free_bytes", "disk free, bytes", ADMIN_COLUMN_TEXT},
-                                                  {NULL, NULL, ADMIN_COLUMN_TEXT}};
     struct admin_session *session = NULL;
     json_t *rows = NULL;
     enum admin_exit exit_code = admin_session_open(call, NULL, &session);
+    if (exit_code == ADMIN_UNREACHABLE) {
+        fprintf(stderr,
+                "If the hub ended by itself, the last lines of its log say why and what to do. Where they speak of "
+                "damage, `truc log verify --home HOME`\non its machine names what is damaged; the state is made "
+                "again from the journal, a damaged journal comes from its backup\n");
+    }
     if (exit_code == ADMIN_OK) {
         exit_code = admin_session_query(session, "status", (const char *const[]){NULL}, &rows);
     }
@@ -25,17 +160,11 @@ static enum admin_exit run_status(struct admin_call *call)
     if (exit_code == ADMIN_OK && !json_is_object(row)) {
         exit_code = admin_fail(call, ADMIN_NO, "the hub answered without a status");
     }
-    if (exit_code == ADMIN_OK) {
-        json_t *counters = json_incref(json_object_get(row, "counters"));
-        if (call->json || !json_is_object(counters)) {
-            admin_record_print(call, columns, row);
-        } else {
-            (void)json_object_del(row, "counters");
-            admin_record_print(call, columns, row);
-            puts("\ncounters since the hub's start");
-            admin_record_print(call, columns + sizeof(columns) / sizeof(columns[0]) - 1, counters);
-        }
-        json_decref(counters);
+    if (exit_code == ADMIN_OK && call->json) {
+        static const struct admin_column as_it_is[] = {{NULL, NULL, ADMIN_COLUMN_TEXT}};
+        admin_record_print(call, as_it_is, row);
+    } else if (exit_code == ADMIN_OK) {
+        print_status(row);
     }
     json_decref(rows);
     admin_session_close(&session);

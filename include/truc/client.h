@@ -1,12 +1,20 @@
 /* libtruc: an agency's side of the protocol. Connect, submit, receive.
  *
- * Nothing that was handed over is lost: an event is in the spool (LMDB, synced) before it is sent, and leaves the spool
- * when its receipt has been verified. Nothing unverified is handed out: seal, path, leaf, checkpoint and consistency
- * are checked before a callback sees a receipt or a delivery. After a crash of the adapter or an outage of the hub the
- * client goes on where it was; the hub's idempotency makes what was sent twice once.
+ * Nothing that was handed over *and is durable* is lost: an event goes to the spool (LMDB) and to the hub at the same
+ * time, neither waits for the other, and it leaves the spool when its receipt has been verified. Durable is what was
+ * handed over before a truc_client_mark that truc_client_synced has reached, and everything at a truc_client_sync that
+ * returned TRUC_OK. After a crash the application hands over again what was neither durable nor receipted, **the same
+ * bytes, salt and time included**: the hub may have taken them before the crash, and then answers with a receipt that
+ * says `duplicate`. (Other bytes under the same id would be an ID_CONFLICT. An application that cannot make the same
+ * bytes again calls truc_client_sync between submit and the next step: nothing leaves before that step.)
+ *
+ * Nothing unverified is handed out: seal, path, leaf, checkpoint and consistency are checked before a callback sees a
+ * receipt or a delivery. After a crash of the adapter or an outage of the hub the client goes on where it was; the
+ * hub's idempotency makes what was sent twice once.
  *
  * Threads: a client belongs to one thread; all its callbacks run inside truc_client_step() or truc_client_run() of that
- * thread. Two clients may live in two threads. A spool belongs to one client of one process at a time.
+ * thread. Beside it the client has a thread of its own that syncs the spool, and ZeroMQ has its own; they take no
+ * signals. Two clients may live in two threads. A spool belongs to one client of one process at a time.
  * Inside a callback everything may be called but truc_client_step, _run, _sync and _free. */
 #ifndef TRUC_CLIENT_H
 #define TRUC_CLIENT_H
@@ -29,13 +37,15 @@ struct truc_client_config {
     const char *spool;            /* folder of the spool, made if missing (0700) */
     uint64_t spool_bytes;         /* its size at most; 0: 1 GiB */
     const char *software;         /* "name/version" */
-    bool spool_unsynced; /* true: the spool is committed once a second (and before every ack), not at each step;
-                            a crash or a power loss may then lose what was not yet receipted, and events may be
-                            sent before they are durable. It is never damaged. For replayable sources only. */
-    uint32_t max_in_flight_seals;       /* 0: 4 */
-    uint32_t max_seal_events;           /* in one seal; 0: as many as the hub takes */
-    uint32_t receive_events;            /* credit kept open while receiving; 0: 1024 */
-    uint64_t receive_bytes;             /* 0: 8 MiB */
+    bool spool_unsynced; /* true: events lie in memory for up to a second before they go to the disk (where their
+                            receipt comes sooner, never). Acks and all else are as durable as ever, and the spool is
+                            never damaged. For sources that can be read again from an earlier point. */
+    uint32_t max_in_flight_seals; /* 0: 4 */
+    uint32_t max_seal_events;     /* in one seal; 0: as many as the hub takes */
+    /* Deliveries kept open: with the application or on their way to it. 0: 4096, 8 MiB, whichever is met first. An
+     * application that takes long over each event sets fewer: what it holds longer than its lease comes again. */
+    uint32_t receive_events;
+    uint64_t receive_bytes;
     int64_t (*clock_us)(void *context); /* NULL: the system's; for tests */
     void *clock_context;
 };
@@ -59,6 +69,19 @@ enum truc_client_state {
     TRUC_CLIENT_OPEN,       /* WELCOME verified */
     TRUC_CLIENT_WAITING,    /* backing off before the next endpoint */
     TRUC_CLIENT_STOPPED,    /* refused for good, or the hub's log is forked: see the error; a human must look */
+};
+
+/* Why what was handed over does not move on, or nothing more is taken. It passes: nothing is lost, and the client goes
+ * on by itself when it does. */
+struct truc_obstacle {
+    bool spool_full; /* the disk under the own spool is full: submit returns TRUC_E_FULL, what was handed over goes on
+                        to the hub but is not durable, deliveries pause. Tried again every second */
+    truc_reason reason; /* what the hub said to the last seal: TRUC_OVERLOADED, TRUC_QUOTA, TRUC_STORAGE_FULL,
+                           TRUC_CLOCK_UNSURE, or a transient one of a later version. Sent again until it is taken.
+                           TRUC_ACCEPTED: nothing */
+    const char *name;   /* "SPOOL_FULL" or the reason's name; "": no obstacle (any more). Static storage, as text */
+    const char *text;   /* what to do about it */
+    int64_t since_us;   /* wall clock */
 };
 
 /* What became of one submitted event. Verified. */
@@ -85,6 +108,7 @@ struct truc_delivery {
     int64_t accepted_at_us;
     uint32_t attempt;
     bool replay, receipt_wanted;
+    bool requeued; /* it was a dead letter of this inbox, and an administrator gave it back */
     uint64_t lease;
 };
 
@@ -92,16 +116,18 @@ struct truc_client_callbacks {
     void *context;
     void (*on_state)(void *context, enum truc_client_state state, truc_error error, const char *text);
     /* Every submitted event gets exactly one, in the life of its spool (an adapter that restarts gets those still
-     * owed); only a crash between the callback and the end of its step makes it come again, under the same ticket. */
+     * owed); only a crash before the callback's consequences are durable makes it come again, under the same ticket. */
     void (*on_receipt)(void *context, const struct truc_receipt *receipt);
-    /* Answer with truc_client_ack, _nack or _reject, now or later. Never called again for an event that was acked
-     * through this spool: redeliveries of those are answered by the client. */
+    /* Answer with truc_client_ack, _nack or _reject, now or later. Never called again for an event whose ack is durable
+     * in this spool: redeliveries of those are answered by the client. */
     void (*on_delivery)(void *context, const struct truc_delivery *delivery);
     /* The hub made acks durable (for counting); may be NULL. */
     void (*on_settled)(void *context, uint64_t first_number, uint32_t count);
     /* A lease was lost: the delivery comes again, a nack or reject of the old one is void (TRUC_E_NOT_FOUND). An ack
      * still counts: it is remembered, and the client answers the redelivery itself. May be NULL. */
     void (*on_stale)(void *context, uint64_t number);
+    /* An obstacle is there, is another one, or is over (name ""). May be NULL. */
+    void (*on_obstacle)(void *context, const struct truc_obstacle *obstacle);
 };
 
 /* Opens the spool and prepares; connects at the first step. Errors: TRUC_E_INVALID, TRUC_E_IO, TRUC_E_CORRUPT,
@@ -111,38 +137,50 @@ TRUC_MUST_USE truc_error truc_client_new(const struct truc_client_config *config
 /* Says BYE, closes. What is in the spool stays there. Blocks at most 100 ms. */
 void truc_client_free(struct truc_client **client);
 
-/* Foreign loops: wait until this descriptor is readable or truc_client_timeout_ms() is over, then step. The descriptor
- * changes when the client reconnects: ask each time. -1 while there is no connection. */
+/* Foreign loops: wait until this descriptor is readable or truc_client_timeout_ms() is over, then step. It is the same
+ * for the client's life, with a connection or without. */
 int truc_client_fd(const struct truc_client *client);
 int truc_client_timeout_ms(const struct truc_client *client);
-/* Does what can be done without waiting: reads, verifies, calls back, seals, sends. Never blocks on the network; it
- * syncs the spool. Errors: TRUC_E_FULL (spool), TRUC_E_IO, TRUC_E_CORRUPT, TRUC_E_FORKED: the client is stopped. */
+/* Does what can be done without waiting: reads, verifies, calls back, seals, sends. Never blocks, on the network or on
+ * the disk. Errors: TRUC_E_IO, TRUC_E_CORRUPT, TRUC_E_NOMEM, TRUC_E_FORKED: the client is stopped. */
 TRUC_MUST_USE truc_error truc_client_step(struct truc_client *client);
 /* The blocking way: steps until `done(context)` is true (NULL: never), `timeout_ms` is over (-1: no limit:
  * TRUC_E_TIMEOUT), or an error. */
 TRUC_MUST_USE truc_error truc_client_run(struct truc_client *client, bool (*done)(void *context), void *context,
                                          int timeout_ms);
 
-/* Takes an encoded event into the spool; it is synced when the next step returns (or at truc_client_sync), and sealed
- * with others. `ticket` identifies it in its receipt and is stable over restarts. Errors: TRUC_E_MALFORMED (not an
- * event, or not of this agency), TRUC_E_TOO_LARGE, TRUC_E_FULL (spool: try later). */
+/* Takes an encoded event, copied; it is sealed with others and sent by the next steps, and becomes durable beside that.
+ * `ticket` identifies it in its receipt, is stable over restarts and never given twice. Does not block, unless 32 MiB
+ * wait for the disk: then for that. Errors: TRUC_E_MALFORMED (not an event, or not of this agency), TRUC_E_TOO_LARGE,
+ * TRUC_E_FULL (the spool's quota, or the disk under it: see truc_obstacle; try again after a receipt, or later). */
 TRUC_MUST_USE truc_error truc_client_submit(struct truc_client *client, struct truc_bytes event, uint64_t *ticket);
-/* Syncs the spool now. After TRUC_OK what was submitted survives a crash and a power loss. */
+/* Makes everything durable now and waits for it. After TRUC_OK what was submitted and answered survives a crash and a
+ * power loss. TRUC_E_FULL: the disk is full; nothing is lost, and it is tried again. Other errors: as truc_client_step.
+ */
 TRUC_MUST_USE truc_error truc_client_sync(struct truc_client *client);
+/* The same without waiting. A mark stands for everything submitted and answered so far; it is durable when
+ * truc_client_synced has reached it, which a step sees (the descriptor becomes readable for it). Taking one asks for it
+ * to be soon: milliseconds, where otherwise writes gather for up to 100. Marks are of one client and never fall. */
+uint64_t truc_client_mark(struct truc_client *client);
+uint64_t truc_client_synced(const struct truc_client *client);
+/* What is in the way now, as on_obstacle tells it. false: nothing, name and text are "". */
+bool truc_client_obstacle(const struct truc_client *client, struct truc_obstacle *out);
 /* Events handed over and not yet receipted. */
 uint64_t truc_client_pending(const struct truc_client *client);
 enum truc_client_state truc_client_state(const struct truc_client *client);
 
 /* Starts or stops taking deliveries (credit). */
 TRUC_MUST_USE truc_error truc_client_receive(struct truc_client *client, bool on);
-/* Durable answers to a delivery: the ack is in the spool before it is sent. Errors: TRUC_E_NOT_FOUND (not outstanding).
- */
+/* Answers to a delivery. An ack goes to the hub when it is durable in the spool, many together; so does a reject whose
+ * sender wants a signed delivery receipt. Errors: TRUC_E_NOT_FOUND (not outstanding). */
 TRUC_MUST_USE truc_error truc_client_ack(struct truc_client *client, uint64_t number);
 TRUC_MUST_USE truc_error truc_client_nack(struct truc_client *client, uint64_t number, uint32_t delay_ms,
                                           const char *note);
 TRUC_MUST_USE truc_error truc_client_reject(struct truc_client *client, uint64_t number, const char *note);
 /* Subscribes this agency to a type or a prefix ending in '*'; durable at the hub when truc_client_pending_subscriptions
- * is 0. */
+ * is 0. What is not settled yet is kept in the spool and asked for again after a restart; the same wish again while it
+ * is pending is one wish; one that the hub refuses (too many of this agency) is over as well, with a line in the log.
+ * Errors: TRUC_E_INVALID, TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error truc_client_subscribe(struct truc_client *client, const char *type, const char *source_agency,
                                                bool remove);
 uint32_t truc_client_pending_subscriptions(const struct truc_client *client);

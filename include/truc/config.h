@@ -25,6 +25,8 @@ struct truc_config_field {
     bool required;
     int64_t minimum, maximum; /* numbers; both 0: unchecked */
     const char *fallback;     /* text of the default; NULL: zero / NULL */
+    /* For STRING and for each entry of STRINGS, may be NULL: what is wrong with the text, or NULL. */
+    const char *(*check)(const char *text);
 };
 
 /* Reads YAML text into `target` (zeroed by the caller) by `fields`. Unknown and repeated keys are errors. Appends one
@@ -32,6 +34,14 @@ struct truc_config_field {
 TRUC_MUST_USE truc_error truc_config_read(const char *name, struct truc_bytes text,
                                           const struct truc_config_field *fields, size_t count, void *target,
                                           struct truc_buffer *why);
+/* The same for callers with checks of their own across keys, so that all errors can be told in one run: on
+ * TRUC_E_CONFIG `target` keeps what could be read, the rest is zero, and truc_config_close is owed. `lines` has room
+ * for `count`: where each key stands; the line of its mapping where it does not. */
+TRUC_MUST_USE truc_error truc_config_read_partly(const char *name, struct truc_bytes text,
+                                                 const struct truc_config_field *fields, size_t count, void *target,
+                                                 size_t *lines, struct truc_buffer *why);
+/* The key's line in such `lines`; the key is one of the table's. */
+size_t truc_config_line(const struct truc_config_field *fields, size_t count, const size_t *lines, const char *key);
 TRUC_MUST_USE truc_error truc_config_load(const char *path, const struct truc_config_field *fields, size_t count,
                                           void *target, struct truc_buffer *why);
 /* Frees what read allocated and zeroes the fields. */

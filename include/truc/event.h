@@ -83,6 +83,8 @@ TRUC_MUST_USE truc_error truc_event_parse(struct truc_bytes bytes, struct truc_e
 struct truc_bytes truc_source_agency(struct truc_bytes source);
 /* Calls for the recipients attribute in order; `*at` starts at 0. false at the end. */
 bool truc_recipients_next(struct truc_bytes recipients, size_t *at, struct truc_bytes *out);
+/* The form of a recipients attribute: 1 to TRUC_RECIPIENTS_COUNT agency codes and @group names, joined by ','. */
+bool truc_recipients_are_valid(struct truc_bytes recipients);
 
 /* Appends the encoded event to `out`: fields and attributes exactly as in `event` (attributes[] rules; the convenience
  * members subject, time ... are not looked at; an empty spec_version is written as "1.0"). What truc_event_parse would

@@ -1,19 +1,28 @@
 /* Load for the crash tests: an application on libtruc that writes down what it was told, so that somebody else can
  * count.
  *
- *   load send PROFILE RECORD SUBJECTS TO,TO...   hands over numbered events until SIGTERM, then waits for the receipts
- *   load receive PROFILE RECORD now|late         takes deliveries until SIGTERM; acks in the callback, or after the
- * step load dump STATE                              the rows of a hub's state (STORAGE.md), one a line, for comparison
+ *   load send PROFILE RECORD SUBJECTS TO,TO... sync|beside
+ *       hands over numbered events until SIGTERM, then waits for the receipts. sync: waits for the spool before
+ * anything is sent; beside: does not, and hands over again, the same bytes, what was not durable when it was killed
+ *   load receive PROFILE RECORD now|late
+ *       takes deliveries until SIGTERM; acks in the callback, or after the step
+ *   load dump STATE
+ *       the rows of a hub's state (STORAGE.md), one a line, for comparison
  *
  * RECORD is appended to and found again by the next process of the same role, as an application's own database would
- * be. One line a fact: B                                   a process starts S first count                       these
- * events are about to be handed over H first count                       they are in the spool, synced: from here on
- * none may be lost R number sequence reason logged duplicate ticket     a receipt; written before the callback returns
- *   D number sequence attempt replay id                  a delivery is handed to the application; likewise
- *   A                                   the acks of every D before this line are in the spool, synced
- *   L number                            a lease was lost
- *   W state text                        the client's state
- *   X text                              the end, and why
+ * be. One line a fact:
+ *
+ *   B                 a process starts
+ *   S first count     these events are about to be handed over
+ *   Q first count     these are handed over again
+ *   H first count     they are durable in the spool: from here on none may be lost
+ *   R number sequence reason logged duplicate ticket     a receipt; written before the callback returns
+ *   D number sequence attempt replay id     a delivery is handed to the application; likewise
+ *   A count           the acks of this process's first `count` D lines are durable in the spool
+ *   L number          a lease was lost
+ *   W state text      the client's state
+ *   X text            the end, and why
+ *
  * Event n has the id SENDER-n. n % SUBJECTS is its subject (0: none), its place there n / SUBJECTS; the subject decides
  * who gets it: all of TO, or one of them. */
 #include "truc/client.h"
@@ -59,11 +68,40 @@ static void must(const char *what, truc_error error)
 /* ---- the record
  * ------------------------------------------------------------------------------------------------------ */
 
+struct range {
+    uint64_t first, count;
+};
+
 struct record {
     int fd;
     bool unsynced;
-    uint64_t next; /* number after the last one that an S line names */
+    uint64_t next;      /* number after the last one that an S line names */
+    struct range *open; /* of S lines without an H line, oldest first */
+    size_t open_count, open_room;
 };
+
+static void record_intend(struct record *record, struct range range)
+{
+    if (record->open_count == record->open_room) {
+        size_t room = record->open_room == 0 ? 64 : record->open_room * 2;
+        struct range *grown = reallocarray(record->open, room, sizeof *grown);
+        if (grown == NULL) {
+            die("record", "out of memory");
+        }
+        record->open = grown;
+        record->open_room = room;
+    }
+    record->open[record->open_count++] = range;
+}
+
+/* The oldest `count` of them are durable. */
+static void record_confirm(struct record *record, size_t count)
+{
+    record->open_count -= count;
+    if (count > 0) {
+        memmove(record->open, record->open + count, record->open_count * sizeof *record->open);
+    }
+}
 
 /* A process that was killed may have left half a line. -> where the whole ones end */
 static off_t read_record(struct record *record, FILE *file)
@@ -76,6 +114,9 @@ static off_t read_record(struct record *record, FILE *file)
         uint64_t first, count;
         if (sscanf(line, "S %" SCNu64 " %" SCNu64, &first, &count) == 2) {
             record->next = first + count;
+            record_intend(record, (struct range){first, count});
+        } else if (sscanf(line, "H %" SCNu64 " %" SCNu64, &first, &count) == 2) {
+            record_confirm(record, record->open_count > 0 && record->open[0].first == first ? 1 : 0);
         }
         whole += got;
     }
@@ -131,8 +172,12 @@ struct application {
     const char *recipients[MOST_RECIPIENTS];
     char *all_recipients;
     size_t recipient_count;
-    bool late;      /* acks after the step */
-    bool taken;     /* something was handed over in this step */
+    bool late;       /* acks after the step */
+    bool beside;     /* sends without waiting for the spool */
+    bool confirming; /* what `confirmed` counts is durable when the spool has come to `mark` */
+    uint64_t mark;
+    uint64_t confirmed;
+    uint64_t taken; /* D lines of this process */
     uint64_t *owed; /* acks that wait for the end of the step */
     size_t owed_count, owed_room;
 };
@@ -179,7 +224,7 @@ static void on_delivery(void *context, const struct truc_delivery *delivery)
     struct application *application = context;
     note(&application->record, "D %" PRIu64 " %" PRIu64 " %" PRIu32 " %d %.*s", delivery->number, delivery->sequence,
          delivery->attempt, delivery->replay, (int)delivery->event->id.size, (const char *)delivery->event->id.data);
-    application->taken = true;
+    application->taken++;
     if (application->late) {
         owe_ack(application, delivery->number);
     } else {
@@ -220,6 +265,7 @@ static int application_close(struct application *application, truc_error error)
     (void)close(application->record.fd);
     truc_profile_free(&application->profile);
     free(application->owed);
+    free(application->record.open);
     free(application->all_recipients);
     return error == TRUC_OK ? 0 : EXIT_CLIENT;
 }
@@ -262,7 +308,9 @@ static void submit(struct application *application, uint64_t number)
     (void)snprintf(id, sizeof id, "%s-%" PRIu64, application->agency, number);
     (void)snprintf(source, sizeof source, "urn:truc:%s:load", application->agency);
     (void)snprintf(text, sizeof text, "%s-%" PRIu64, application->agency, subject);
-    must("salt", truc_random(salt, sizeof salt));
+    for (size_t i = 0; i < sizeof salt; i++) { /* the same bytes whenever the event is made again */
+        salt[i] = (uint8_t)(scatter(number ^ (uint64_t)i << 56) >> 8);
+    }
     event.id = truc_bytes_of(id);
     event.source = truc_bytes_of(source);
     event.type = truc_bytes_of("crash.load.v1");
@@ -278,6 +326,15 @@ static void submit(struct application *application, uint64_t number)
     truc_buffer_close(&bytes);
 }
 
+static void confirm(struct application *application, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct range *range = &application->record.open[i];
+        note(&application->record, "H %" PRIu64 " %" PRIu64, range->first, range->count);
+    }
+    record_confirm(&application->record, count);
+}
+
 static void hand_over(struct application *application)
 {
     uint64_t first = application->record.next, count = 1 + scatter(~first) % MOST_AT_ONCE;
@@ -287,8 +344,50 @@ static void hand_over(struct application *application)
         submit(application, first + i);
     }
     application->record.next = first + count;
-    must("sync", truc_client_sync(application->client));
-    note(&application->record, "H %" PRIu64 " %" PRIu64, first, count);
+    record_intend(&application->record, (struct range){first, count});
+    if (!application->beside) {
+        must("sync", truc_client_sync(application->client));
+        confirm(application, application->record.open_count);
+    }
+}
+
+/* What an earlier process left without knowing whether it is durable. */
+static void hand_over_again(struct application *application)
+{
+    for (size_t i = 0; i < application->record.open_count; i++) {
+        struct range range = application->record.open[i];
+        note(&application->record, "Q %" PRIu64 " %" PRIu64, range.first, range.count);
+        for (uint64_t n = 0; n < range.count; n++) {
+            submit(application, range.first + n);
+        }
+    }
+    if (!application->beside) {
+        must("sync", truc_client_sync(application->client));
+        confirm(application, application->record.open_count);
+    }
+}
+
+/* Whether what it was asked for last is durable by now: *confirmed. If so, or at first, `count` is asked for. */
+static bool is_durable(struct application *application, uint64_t count, uint64_t *confirmed)
+{
+    bool durable = application->confirming && truc_client_synced(application->client) >= application->mark;
+    *confirmed = application->confirmed;
+    if (durable || !application->confirming) {
+        application->confirming = true;
+        application->mark = truc_client_mark(application->client);
+        application->confirmed = count;
+    }
+    return durable;
+}
+
+/* How many of the open ranges lie below a number. */
+static size_t count_below(const struct record *record, uint64_t number)
+{
+    size_t count = 0;
+    while (count < record->open_count && record->open[count].first < number) {
+        count++;
+    }
+    return count;
 }
 
 static bool may_go_on(void *context)
@@ -311,7 +410,9 @@ static int run_send(char **arguments)
     if (application.subjects < 2) {
         die("SUBJECTS", "should be 2 at least");
     }
+    application.beside = strcmp(arguments[4], "beside") == 0;
     application_open(&application, arguments[0], arguments[1]);
+    hand_over_again(&application);
     truc_error error = TRUC_OK;
     while (error == TRUC_OK && !(stopping && truc_client_pending(application.client) == 0)) {
         if (!stopping && truc_client_pending(application.client) < WINDOW) {
@@ -319,6 +420,10 @@ static int run_send(char **arguments)
         }
         error = truc_client_run(application.client, may_go_on, &application, LOOK_MS);
         error = error == TRUC_E_TIMEOUT ? TRUC_OK : error;
+        uint64_t durable;
+        if (application.beside && is_durable(&application, application.record.next, &durable)) {
+            confirm(&application, count_below(&application.record, durable));
+        }
         record_sync(&application.record);
     }
     int status = application_close(&application, error);
@@ -343,13 +448,13 @@ static truc_error receive_once(struct application *application)
     application->owed_count = 0;
     if (was_late) {
         must("sync", truc_client_sync(application->client));
-        note(&application->record, "A");
+        note(&application->record, "A %" PRIu64, application->taken);
     }
     truc_error error = truc_client_step(application->client);
-    if (error == TRUC_OK && application->taken && !application->late) {
-        note(&application->record, "A");
+    uint64_t durable;
+    if (error == TRUC_OK && !application->late && is_durable(application, application->taken, &durable)) {
+        note(&application->record, "A %" PRIu64, durable);
     }
-    application->taken = false;
     record_sync(&application->record);
     return error;
 }
@@ -436,7 +541,7 @@ static const struct role {
     int (*run)(char **arguments);
     const char *usage;
 } roles[] = {
-    {"send", 4, run_send, "PROFILE RECORD SUBJECTS TO,TO..."},
+    {"send", 5, run_send, "PROFILE RECORD SUBJECTS TO,TO... sync|beside"},
     {"receive", 3, run_receive, "PROFILE RECORD now|late"},
     {"dump", 1, run_dump, "STATE"},
 };

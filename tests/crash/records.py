@@ -51,17 +51,22 @@ class Sent(Facts):
         self.receipts = {}  # number -> (sequence, reason, logged, duplicate)
         self.tickets = {}  # ticket -> number
         self.again = 0  # receipts that were told twice
+        self.handed_again = 0  # events that a later process handed over once more
         self.fresh = set()  # receipted by the running process
+        self.repeated = set()  # handed over again by it: what was durable after all has two receipts
         self.wrong = []
 
     def on_boot(self):
-        self.fresh = set()
+        self.fresh, self.repeated = set(), set()
 
     def on_fact(self, kind, words):
         if kind == "S":
             self.intended.append((int(words[0]), int(words[1])))
         elif kind == "H":
             self.handed.append((int(words[0]), int(words[1])))
+        elif kind == "Q":
+            self.handed_again += int(words[1])
+            self.repeated |= set(range(int(words[0]), int(words[0]) + int(words[1])))
         elif kind == "R":
             self.on_receipt(*map(int, words))
         else:
@@ -72,7 +77,9 @@ class Sent(Facts):
         before = self.receipts.get(number)
         if reason != 0 or not logged:
             self.wrong.append(f"{self.agency}-{number}: refused with reason {reason}")
-        if number in self.fresh:
+        if number in self.fresh and number in self.repeated:
+            self.repeated.remove(number)
+        elif number in self.fresh:
             self.wrong.append(f"{self.agency}-{number}: two receipts in one process")
         if before is not None:
             self.again += 1
@@ -109,16 +116,21 @@ class Received(Facts):
         self.deliveries = {}  # id -> (inbox number, sequence)
         self.order = {}  # subject -> place of the newest
         self.unsure, self.excused = {}, {}
+        self.taken = []  # by the running process, in order, without those whose acks are known to be durable
+        self.acked = 0  # how many those are
         self.again = self.leases_lost = 0
         self.wrong = []
 
     def on_boot(self):
         self.excused.update(self.unsure)
-        self.unsure = {}
+        self.unsure, self.taken, self.acked = {}, [], 0
 
     def on_fact(self, kind, words):
         if kind == "A":
-            self.unsure = {}
+            durable = int(words[0])
+            for event in self.taken[: durable - self.acked]:
+                self.unsure.pop(event, None)
+            self.taken, self.acked = self.taken[durable - self.acked :], durable
         elif kind == "L":
             self.leases_lost += 1
         elif kind == "D":
@@ -150,3 +162,4 @@ class Received(Facts):
             self.excused = {e: k for e, k in self.excused.items() if k != key}
         self.deliveries[event] = (number, sequence)
         self.unsure[event] = key
+        self.taken.append(event)

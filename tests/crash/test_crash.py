@@ -130,6 +130,9 @@ class KilledUnderLoad(Story):
         for load in world.loads:
             self.assertGreater(load.facts.opened, 1, "a client that never saw a crash proves nothing")
         again = [f"{x.name}: {x.facts.again} again, {x.kills} kills" for x in world.loads]
+        for x in world.senders:
+            duplicates = sum(duplicate for *_, duplicate in x.facts.receipts.values())
+            again.append(f"{x.name}: {x.facts.handed_again} handed over again, {duplicates} duplicates")
         print(f"{count} crashes, {len(places)} events in {seconds:.0f} s; {'; '.join(again)}")
 
     def answers(self, world):

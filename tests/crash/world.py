@@ -67,7 +67,9 @@ class Load:
         role, *rest = self.arguments
         command = [build_dir() / "tests/crash/load", role, self.world.profile(self.name), self.facts.path, *rest]
         with open(self.world.folder / f"{self.name}.stderr", "ab") as errors:
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=errors, env=self.world.environment
+            )
 
     def kill(self):
         self.process.kill()
@@ -94,19 +96,23 @@ class Load:
 
 
 class World:
-    """Use as a context manager. `senders`, `receivers`: agencies; every sender may send to every receiver."""
+    """Use as a context manager. `senders`, `receivers`: agencies; every sender may send to every receiver. `hub`: makes
+    the hub, a Hub or one of its children."""
 
-    def __init__(self, seed, senders=2, receivers=2):
+    environment = None  # of the load programs; None: ours
+    address = "127.0.0.1"  # of the hub
+
+    def __init__(self, seed, senders=2, receivers=2, hub=Hub):
         self.rng = random.Random(seed)
-        self.endpoint = f"tcp://127.0.0.1:{free_port(self.rng)}"
-        self.hub = Hub(origin="crash.truc/log", config=lambda text: text.replace(LISTEN, self.endpoint))
+        self.endpoint = f"tcp://{self.address}:{free_port(self.rng)}"
+        self.hub = hub(origin="crash.truc/log", config=lambda text: text.replace(LISTEN, self.endpoint))
         self.folder = self.hub.folder
         try:
             self.admin = self.hub.home / "admin-1"
             settings = self.admin / "profile.yaml"
             settings.write_text(settings.read_text("utf-8").replace(LISTEN, self.endpoint), "utf-8")
             to = [f"R{i + 1}" for i in range(receivers)]
-            self.senders = [self.make_sender(f"S{i + 1}", to) for i in range(senders)]
+            self.senders = [self.make_sender(f"S{i + 1}", to, ("beside", "sync")[i % 2]) for i in range(senders)]
             self.receivers = [self.make_receiver(code, ("now", "late")[i % 2]) for i, code in enumerate(to)]
             for s in self.senders:
                 for r in self.receivers:
@@ -145,13 +151,13 @@ class World:
     def enrol(self, code):
         self.truc(
             *("agency", "add", code, "--name", f"Office {code}"),
-            *("--profile-out", self.profile(code), "--profile", self.admin),
+            *("--profile-out", self.profile(code), "--profile", self.admin, "--no-quota"),
         )
 
-    def make_sender(self, code, to):
+    def make_sender(self, code, to, how):
         self.enrol(code)
         facts = Sent(self.folder / f"{code}.record", code, SUBJECTS, to)
-        return Load(self, facts, ["send", str(SUBJECTS), ",".join(to)])
+        return Load(self, facts, ["send", str(SUBJECTS), ",".join(to), how])
 
     def make_receiver(self, code, when):
         self.enrol(code)

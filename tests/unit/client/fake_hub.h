@@ -65,6 +65,8 @@ struct world {
     enum truc_client_state state;
     truc_error error;
     char text[256];
+    char obstacle[32]; /* name of the last one that was told */
+    size_t obstacle_count;
     void (*on_delivery)(struct world *w, const struct truc_delivery *delivery); /* what the application does */
 };
 
@@ -114,6 +116,13 @@ static inline void seen_stale(void *context, uint64_t number)
     w->stale[w->stale_count++] = number;
 }
 
+static inline void seen_obstacle(void *context, const struct truc_obstacle *obstacle)
+{
+    struct world *w = context;
+    (void)snprintf(w->obstacle, sizeof w->obstacle, "%s", obstacle->name);
+    w->obstacle_count++;
+}
+
 static inline void world_start(struct world *w)
 {
     assert_int_equal(client_session_new(&w->config, &w->callbacks, &w->session), TRUC_OK);
@@ -134,7 +143,13 @@ static inline struct world *world_new(uint32_t seals)
     assert_int_equal(truc_note_verifier_text(&w->verifier, &text), TRUC_OK);
     (void)snprintf(w->verifier_text, sizeof w->verifier_text, "%.*s", (int)text.size, (const char *)text.data);
     truc_buffer_close(&text);
-    w->callbacks = (struct truc_client_callbacks){w, seen_state, seen_receipt, seen_delivery, seen_settled, seen_stale};
+    w->callbacks = (struct truc_client_callbacks){.context = w,
+                                                  .on_state = seen_state,
+                                                  .on_receipt = seen_receipt,
+                                                  .on_delivery = seen_delivery,
+                                                  .on_settled = seen_settled,
+                                                  .on_stale = seen_stale,
+                                                  .on_obstacle = seen_obstacle};
     w->config = (struct client_session_config){
         .agency = HUB_AGENCY,
         .origin = HUB_ORIGIN,
@@ -145,7 +160,7 @@ static inline struct world *world_new(uint32_t seals)
         .max_in_flight_seals = seals,
         .receive_events = 100,
         .receive_bytes = 4 << 20,
-        .store = {&w->store, memory_put, memory_get, memory_next, memory_drop},
+        .store = {&w->store, memory_put, memory_get, memory_next, memory_drop, NULL},
         .random = truc_random,
     };
     w->leaves[w->size++] = (struct truc_hash){{1}}; /* genesis */
@@ -182,6 +197,20 @@ static inline void world_restart(struct world *w)
     forget_heard(w);
     w->more = false;
     world_start(w);
+}
+
+/* From here on the store becomes durable only by world_sync. */
+static inline void world_with_marks(struct world *w)
+{
+    w->store.mark = 1;
+    w->config.store.mark = memory_mark;
+    world_restart(w);
+    client_session_synced(w->session, 0, false);
+}
+
+static inline void world_sync(struct world *w)
+{
+    client_session_synced(w->session, w->store.mark++, false);
 }
 
 /* ---- hearing ---- */
@@ -264,7 +293,7 @@ static inline void say(struct world *w, enum truc_frame_kind kind, const void *m
         assert_int_equal(truc_frame_encode(at == 0 ? kind : TRUC_FRAME_DATA, flags, at == 0 ? message : NULL, &head),
                          TRUC_OK);
         parts[0] = truc_buffer_view(&head);
-        parts[1] = truc_bytes(body.data + at, size);
+        parts[1] = size > 0 ? truc_bytes(body.data + at, size) : truc_bytes(NULL, 0);
         assert_int_equal(client_session_message(w->session, parts, truc_frame_has_body(kind) ? 2 : 1), TRUC_OK);
         at += size;
     } while (at < body.size);

@@ -18,7 +18,8 @@ struct memory_row {
 struct memory_store {
     struct memory_row *rows[STORE_TABLES];
     size_t counts[STORE_TABLES];
-    bool full; /* takes no more events */
+    bool full;     /* takes no more events */
+    uint64_t mark; /* of what is written now */
 };
 
 static inline size_t memory_place(const struct memory_store *m, enum store_table table, uint64_t key)
@@ -93,6 +94,11 @@ static inline truc_error memory_drop(void *context, enum store_table table, uint
         m->counts[table] -= to - from;
     }
     return TRUC_OK;
+}
+
+static inline uint64_t memory_mark(void *context)
+{
+    return ((struct memory_store *)context)->mark;
 }
 
 static inline void memory_close(struct memory_store *m)

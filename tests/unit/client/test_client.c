@@ -1,5 +1,6 @@
 /* The whole client over real sockets and a real spool, with a small ROUTER of ours as the hub's end: frames arrive with
  * their parts, receipts come back, the spool is there again after a restart. And the profile folder. */
+#include "tests/unit/client/disk_faults.h"
 #include "tests/unit/client/fake_hub.h"
 #include "truc/config.h"
 
@@ -206,9 +207,9 @@ static void remove_file(const char *name)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"spool/data.mdb",   "spool/owner.lock", "spool",
-                                        "profile.yaml",     "sign.pem",         "transport.secret",
-                                        "transport.public", "hub.public",       "note.key"};
+    static const char *const names[] = {"spool/data.mdb", "spool/lock.mdb", "spool/owner.lock", "spool",
+                                        "profile.yaml",   "sign.pem",       "transport.secret", "transport.public",
+                                        "hub.public",     "note.key"};
     world_free(*state);
     zmq_ctx_term(zmq);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -274,6 +275,104 @@ static void test_an_outage_and_a_restart_lose_nothing(void **state)
     while (w->receipt_count < 2) {
         wait_a_bit(client, &peer);
     }
+    truc_client_free(&client);
+    zmq_close(peer.router);
+}
+
+/* A disk that takes its time holds up nobody: the seal goes, its receipt comes, and only then the sync ends. */
+static void test_nobody_waits_for_the_disk(void **state)
+{
+    struct world *w = *state;
+    struct peer peer = {0};
+    peer_open(&peer);
+    const char *const endpoints[] = {peer.endpoint};
+    struct truc_client *client = client_open(w, endpoints, 1);
+    welcome(w, client, &peer);
+    assert_int_equal(truc_client_sync(client), TRUC_OK);
+    assert_int_equal(truc_client_synced(client), truc_client_mark(client));
+    gate_set(true);
+    submit_to(client, "a", 10);
+    uint64_t first = truc_client_mark(client);
+    while (!gate_holds()) {
+        wait_a_bit(client, &peer);
+    }
+    submit_to(client, "b", 10); /* fills while the first is with the disk and the hub */
+    struct heard heard = peer_hear(client, &peer, TRUC_FRAME_SUBMIT);
+    receipt(w, &peer, &heard);
+    close_heard(&heard);
+    while (w->receipt_count < 1) {
+        wait_a_bit(client, &peer);
+    }
+    assert_true(truc_client_synced(client) < first);
+    gate_set(false);
+    heard = peer_hear(client, &peer, TRUC_FRAME_SUBMIT);
+    receipt(w, &peer, &heard);
+    close_heard(&heard);
+    while (w->receipt_count < 2 || truc_client_synced(client) < truc_client_mark(client)) {
+        wait_a_bit(client, &peer); /* the descriptor wakes it for the disk, too */
+    }
+    assert_int_equal(truc_client_pending(client), 0);
+    truc_client_free(&client);
+    client = client_open(w, endpoints, 1);
+    assert_int_equal(truc_client_pending(client), 0);
+    truc_client_free(&client);
+    zmq_close(peer.router);
+}
+
+static void try_submit(struct truc_client *client, const char *id, truc_error expected)
+{
+    struct truc_buffer event = make_event(HUB_AGENCY, id, NULL, 400000);
+    uint64_t ticket;
+    assert_int_equal(truc_client_submit(client, truc_buffer_view(&event), &ticket), expected);
+    truc_buffer_close(&event);
+}
+
+static void test_a_full_disk_is_an_obstacle_and_no_end(void **state)
+{
+    struct world *w = *state;
+    struct peer peer = {0};
+    peer_open(&peer);
+    const char *const endpoints[] = {peer.endpoint};
+    struct truc_client *client = client_open(w, endpoints, 1);
+    struct truc_obstacle obstacle;
+    welcome(w, client, &peer);
+    assert_int_equal(truc_client_sync(client), TRUC_OK);
+    atomic_store(&allocate_error, ENOSPC);
+    size_t taken = 0;
+    while (!truc_client_obstacle(client, &obstacle)) { /* some room was allocated ahead */
+        char id[16];
+        assert_true(taken < 10);
+        (void)snprintf(id, sizeof id, "event-%zu", taken++);
+        try_submit(client, id, TRUC_OK);
+        truc_error error = truc_client_sync(client);
+        assert_true(error == TRUC_OK || error == TRUC_E_FULL);
+    }
+    assert_true(obstacle.spool_full);
+    assert_int_equal(truc_client_sync(client), TRUC_E_FULL);
+    try_submit(client, "too much", TRUC_E_FULL);
+    step(client);
+    assert_string_equal(w->obstacle, "SPOOL_FULL");
+    /* What was taken goes on to the hub. */
+    while (w->receipt_count < taken) {
+        struct heard heard = peer_hear(client, &peer, TRUC_FRAME_SUBMIT);
+        receipt(w, &peer, &heard);
+        close_heard(&heard);
+        size_t before = w->receipt_count;
+        while (w->receipt_count == before) {
+            wait_a_bit(client, &peer);
+        }
+    }
+    atomic_store(&allocate_error, 0);
+    while (truc_client_obstacle(client, &obstacle)) { /* tried again by itself */
+        wait_a_bit(client, &peer);
+    }
+    step(client);
+    assert_string_equal(w->obstacle, "");
+    try_submit(client, "there is room", TRUC_OK);
+    assert_int_equal(truc_client_sync(client), TRUC_OK);
+    truc_client_free(&client);
+    client = client_open(w, endpoints, 1);
+    assert_int_equal(truc_client_pending(client), 1);
     truc_client_free(&client);
     zmq_close(peer.router);
 }
@@ -374,6 +473,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_submits_over_curve_and_takes_receipts),
         TEST(test_an_outage_and_a_restart_lose_nothing),
+        TEST(test_nobody_waits_for_the_disk),
+        TEST(test_a_full_disk_is_an_obstacle_and_no_end),
         TEST(test_running_ends_with_its_time),
         TEST(test_a_profile_is_read),
     };

@@ -1,10 +1,8 @@
 /* Receiving: nothing unverified reaches the application, nothing that it acked reaches it twice, order and credit hold.
  */
-#include "tests/unit/client/fake_hub.h"
+#include "tests/unit/client/parcels.h"
 
 #define S INT64_C(1000000)
-
-static uint64_t peer_chain;
 
 static int setup(void **state)
 {
@@ -17,124 +15,6 @@ static int teardown(void **state)
 {
     world_free(*state);
     return 0;
-}
-
-/* A seal of the peer over `count` events, of which all are delivered in one frame, from inbox number `first` on. */
-struct parcel {
-    struct truc_buffer events[8];
-    struct truc_buffer envelope;
-    size_t count;
-};
-
-static struct parcel make_parcel(struct world *w, const char *sealer, const struct truc_key *key, const char *source,
-                                 const char *const *ids, const char *const *subjects)
-{
-    struct parcel parcel = {.count = 0};
-    struct truc_seal seal = {.number = 1, .sealed_at_us = w->now, .chain = {(uint8_t)++peer_chain}};
-    struct truc_hash leaves[8];
-    while (ids[parcel.count] != NULL) {
-        const char *subject = subjects != NULL ? subjects[parcel.count] : "d1";
-        parcel.events[parcel.count] = make_event(source, ids[parcel.count], subject, 10);
-        truc_leaf_hash(&leaves[parcel.count], truc_buffer_view(&parcel.events[parcel.count]));
-        parcel.count++;
-    }
-    seal.count = (uint32_t)parcel.count;
-    (void)snprintf(seal.origin, sizeof seal.origin, "%s", HUB_ORIGIN);
-    (void)snprintf(seal.sender, sizeof seal.sender, "%s", sealer);
-    (void)snprintf(seal.keyid, sizeof seal.keyid, "%s", truc_key_id(key));
-    truc_merkle_root(leaves, parcel.count, &seal.root);
-    assert_int_equal(truc_seal_sign(&seal, key, &parcel.envelope, NULL), TRUC_OK);
-    return parcel;
-}
-
-static void close_parcel(struct parcel *parcel)
-{
-    for (size_t i = 0; i < parcel->count; i++) {
-        truc_buffer_close(&parcel->events[i]);
-    }
-    truc_buffer_close(&parcel->envelope);
-}
-
-struct how {
-    uint64_t lease, first, floor;
-    uint32_t attempt;
-    bool receipt_wanted, wrong_index;
-};
-
-static void say_parcel(struct world *w, const struct parcel *parcel, struct how how)
-{
-    Truc__V1__Deliver deliver = TRUC__V1__DELIVER__INIT;
-    Truc__V1__DeliverGroup group = TRUC__V1__DELIVER_GROUP__INIT, *groups[] = {&group};
-    Truc__V1__DeliverItem items[8], *list[8];
-    struct truc_buffer body = {0};
-    for (size_t i = 0; i < parcel->count; i++) {
-        truc__v1__deliver_item__init(&items[i]);
-        items[i].number = how.first + i;
-        items[i].sequence = 100 + how.first + i;
-        items[i].previous_sequence = 100 + how.first + i - 1;
-        items[i].index = (uint32_t)(how.wrong_index ? parcel->count - 1 - i : i);
-        items[i].attempt = how.attempt == 0 ? 1 : how.attempt;
-        items[i].receipt_wanted = how.receipt_wanted;
-        list[i] = &items[i];
-        assert_int_equal(truc_body_append(&body, truc_buffer_view(&parcel->events[i])), TRUC_OK);
-    }
-    group.envelope = (ProtobufCBinaryData){parcel->envelope.size, parcel->envelope.data};
-    group.accepted_at_us = w->now;
-    group.items = list;
-    group.n_items = parcel->count;
-    deliver.lease = how.lease;
-    deliver.floor = how.floor;
-    deliver.groups = groups;
-    deliver.n_groups = 1;
-    say(w, TRUC_FRAME_DELIVER, &deliver, truc_buffer_view(&body));
-    truc_buffer_close(&body);
-}
-
-static void deliver(struct world *w, const char *const *ids, const char *const *subjects, struct how how)
-{
-    struct parcel parcel = make_parcel(w, HUB_PEER, w->peer_key, HUB_PEER, ids, subjects);
-    say_parcel(w, &parcel, how);
-    close_parcel(&parcel);
-}
-
-static void answer_keys(struct world *w, size_t n, const char *agency, const struct truc_key *key)
-{
-    Truc__V1__Query *query = unpack(nth_heard(w, TRUC_FRAME_QUERY, n));
-    Truc__V1__Answer answer = TRUC__V1__ANSWER__INIT;
-    struct truc_buffer spki = {0}, json = {0};
-    assert_string_equal(query->what, "keys");
-    assert_string_equal(query->arguments[0]->value, agency);
-    if (key != NULL) {
-        assert_int_equal(truc_base64_encode(truc_key_spki(key), &spki), TRUC_OK);
-        assert_int_equal(truc_buffer_printf(&json,
-                                            "[{\"agency\":\"%s\",\"transport_key\":\"x\"},{\"agency\":\"%s\",\"keyid\":"
-                                            "\"%s\",\"spki\":\"%.*s\",\"state\":\"revoked\"}]",
-                                            agency, agency, truc_key_id(key), (int)spki.size, (const char *)spki.data),
-                         TRUC_OK);
-    } else {
-        assert_int_equal(truc_buffer_printf(&json, "[]"), TRUC_OK);
-    }
-    answer.request = query->request;
-    say(w, TRUC_FRAME_ANSWER, &answer, truc_buffer_view(&json));
-    truc_buffer_close(&spki);
-    truc_buffer_close(&json);
-    FREE(query);
-}
-
-/* An open session that knows the peer's key and has given credit. */
-static void open_with_key(struct world *w)
-{
-    static const char *const ids[] = {"first", NULL};
-    client_session_receive(w->session, true);
-    greet(w);
-    deliver(w, ids, NULL, (struct how){.lease = 1, .first = 1});
-    hear(w);
-    answer_keys(w, 0, HUB_PEER, w->peer_key);
-    assert_int_equal(w->delivery_count, 1);
-    assert_int_equal(client_session_ack(w->session, 1), TRUC_OK);
-    hear(w);
-    forget_heard(w);
-    w->delivery_count = 0;
 }
 
 static void expect_ack(struct world *w, size_t n, uint64_t lease, uint64_t first, uint32_t count)
@@ -279,6 +159,7 @@ static void test_a_requeued_dead_letter_is_handed_out(void **state)
     open_with_key(w);
     deliver(w, ids, NULL, (struct how){.lease = 9, .first = 2});
     assert_int_equal(client_session_reject(w->session, 2, "no"), TRUC_OK);
+    say_settled(w, 9, 2);
     deliver(w, later, NULL, (struct how){.lease = 10, .first = 3, .floor = 2});
     assert_int_equal(client_session_ack(w->session, 3), TRUC_OK);
     deliver(w, later, NULL, (struct how){.lease = 11, .first = 4, .floor = 3});
@@ -382,12 +263,14 @@ static void test_a_nack_takes_the_later_ones_of_its_subject_along(void **state)
     assert_int_equal(nack->delay_ms, 1500);
     assert_string_equal(nack->note, "not now");
     FREE(nack);
+    say_settled(w, 9, 2);
     deliver(w, ids, subjects, (struct how){.lease = 20, .first = 12});
     assert_int_equal(client_session_nack(w->session, 12, 0, NULL), TRUC_OK); /* afterwards: those outstanding */
     assert_int_equal(w->stale_count, 1);
     assert_int_equal(w->stale[0], 14);
     assert_int_equal(client_session_nack(w->session, 14, 0, NULL), TRUC_E_NOT_FOUND);
     assert_int_equal(client_session_ack(w->session, 13), TRUC_OK);
+    say_settled(w, 20, 12);
     deliver(w, ids, subjects, (struct how){.lease = 21, .first = 12, .attempt = 2});
     assert_int_equal(w->deliveries[w->delivery_count - 1].number, 14);
 }

@@ -1,10 +1,12 @@
 /* The spool: what a commit made durable is there after a kill, what it did not is not, and damage is said, not crashed
  * on. */
 #include "adapters/client/spool.h"
+#include "tests/unit/client/disk_faults.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -34,12 +36,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    static const char *const names[] = {"data.mdb", "lock.mdb", "owner.lock"};
     char path[128];
     client_spool_close(&spool);
-    (void)snprintf(path, sizeof path, "%s/data.mdb", folder);
-    (void)unlink(path);
-    (void)snprintf(path, sizeof path, "%s/owner.lock", folder);
-    (void)unlink(path);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        (void)unlink(path);
+    }
     return rmdir(folder);
 }
 
@@ -148,7 +151,9 @@ static void test_a_full_spool_says_so_and_lives_on(void **state)
     open_spool(1 << 24);
     assert_int_equal(put_event(taken + 1, 100000), TRUC_E_FULL); /* remembered over a restart */
     assert_int_equal(store.drop(store.context, STORE_EVENTS, 1, 2), TRUC_OK);
-    assert_int_equal(put_event(taken + 1, 100000), TRUC_OK); /* room again */
+    assert_int_equal(client_spool_commit(spool),
+                     TRUC_OK); /* what was dropped takes room until it is gone from the disk */
+    assert_int_equal(put_event(taken + 1, 100000), TRUC_OK);
 }
 
 /* Fill and drain many times the quota: freed pages are used again, the map never runs out. */
@@ -224,6 +229,29 @@ static off_t pages_size(void)
     return (off_t)((info.me_last_pgno + 1) * pages.ms_psize);
 }
 
+/* As an earlier version of this program wrote: rows are put, then others are dropped, all in one transaction. */
+static void put_then_drop(uint64_t round)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi table;
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+    assert_int_equal(mdb_env_open(env, folder, MDB_NOLOCK, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "handled", 0, &table), 0);
+    for (uint64_t i = 0; i < 400; i++) {
+        uint8_t name[8];
+        char value[] = "sequence";
+        store_put_u64(name, i < 200 ? round * 200 + i : (round - 1) * 200 + i - 200);
+        MDB_val k = {sizeof name, name}, v = {8, value};
+        int code = i < 200 ? mdb_put(txn, table, &k, &v, 0) : round > 0 ? mdb_del(txn, table, &k, NULL) : 0;
+        assert_int_equal(code, 0);
+    }
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
 /* LMDB does not write pages that a transaction took and gave back: the file may end before its last page. */
 static void test_an_end_that_was_never_written_is_no_damage(void **state)
 {
@@ -232,17 +260,8 @@ static void test_an_end_that_was_never_written_is_no_damage(void **state)
     do {
         assert_true(rounds < 50);
         open_spool(1 << 24); /* each time the end is short, this is what must not fail */
-        for (uint64_t i = 0; i < 200; i++) {
-            assert_int_equal(
-                store.put(store.context, STORE_HANDLED, rounds * 200 + i, truc_bytes("sequence", 8), truc_bytes("", 0)),
-                TRUC_OK);
-        }
-        if (rounds > 0) {
-            assert_int_equal(store.drop(store.context, STORE_HANDLED, 0, rounds * 200 - 1), TRUC_OK);
-        }
-        assert_int_equal(client_spool_commit(spool), TRUC_OK);
         client_spool_close(&spool);
-        rounds++;
+        put_then_drop(rounds++);
     } while (file_size() >= pages_size());
     open_spool(1 << 24);
     assert_int_equal(client_spool_count(spool, STORE_HANDLED, &count), TRUC_OK);
@@ -273,6 +292,210 @@ static void test_a_folder_that_cannot_be(void **state)
     assert_int_equal(client_spool_open("/proc/no/such/place", 1 << 24, &spool), TRUC_E_IO);
 }
 
+/* ---- beside the disk ---- */
+#define GATHER INT64_C(2000)
+
+static void test_writing_goes_on_while_the_disk_syncs(void **state)
+{
+    (void)state;
+    struct truc_bytes row;
+    open_spool(1 << 24);
+    gate_set(true);
+    uint64_t first = store.mark(store.context) + 1;
+    assert_int_equal(put_event(1, 1000), TRUC_OK);
+    assert_int_equal(store.mark(store.context), first);
+    assert_int_equal(client_spool_flush(spool, 0, GATHER), TRUC_OK);
+    gate_wait();
+    assert_int_equal(put_event(2, 1000), TRUC_OK);
+    assert_int_equal(store.drop(store.context, STORE_EVENTS, 1, 1), TRUC_OK);
+    assert_int_equal(store.mark(store.context), first + 1);
+    assert_int_equal(client_spool_flush(spool, 0, GATHER), TRUC_OK); /* the thread is busy: nothing to do */
+    assert_true(client_spool_synced(spool) < first);
+    assert_int_equal(client_spool_deadline(spool, GATHER), INT64_MAX); /* the descriptor will tell */
+    assert_int_equal(store.get(store.context, STORE_EVENTS, 1, &row), TRUC_E_NOT_FOUND);
+    assert_int_equal(store.get(store.context, STORE_EVENTS, 2, &row), TRUC_OK);
+    gate_set(false);
+    struct pollfd fd = {.fd = client_spool_fd(spool), .events = POLLIN};
+    assert_int_equal(poll(&fd, 1, 10000), 1);
+    assert_int_equal(client_spool_flush(spool, 0, GATHER), TRUC_OK); /* gathers a little before the next one */
+    assert_int_equal(client_spool_synced(spool), first);
+    assert_int_equal(client_spool_deadline(spool, GATHER), GATHER);
+    assert_int_equal(client_spool_deadline(spool, 1000000), 1000000);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    assert_int_equal(client_spool_flush(spool, GATHER, GATHER), TRUC_OK);
+    assert_int_equal(poll(&fd, 1, 10000), 1);
+    assert_int_equal(client_spool_flush(spool, GATHER, GATHER), TRUC_OK);
+    assert_int_equal(client_spool_synced(spool), first + 1);
+    assert_int_equal(client_spool_dirty(spool), 0);
+    client_spool_close(&spool);
+    open_spool(1 << 24);
+    assert_int_equal(count_events(), 1);
+}
+
+/* What came and went between two commits costs the disk nothing. */
+static void test_what_is_dropped_in_time_is_never_written(void **state)
+{
+    (void)state;
+    open_spool(1 << 26);
+    assert_int_equal(client_spool_commit(spool), TRUC_OK);
+    const off_t before = file_size();
+    for (uint64_t i = 1; i <= 200; i++) {
+        assert_int_equal(put_event(i, 50000), TRUC_OK);
+    }
+    assert_int_equal(store.drop(store.context, STORE_EVENTS, 1, 200), TRUC_OK);
+    assert_int_equal(client_spool_commit(spool), TRUC_OK);
+    assert_true(file_size() < before + 200000);
+}
+
+static void test_a_full_disk_loses_nothing_and_passes(void **state)
+{
+    (void)state;
+    open_spool(1 << 26);
+    assert_int_equal(put_event(1, 5000), TRUC_OK);
+    assert_int_equal(client_spool_commit(spool), TRUC_OK);
+    static const struct {
+        atomic_int *fault;
+        int error;
+    } faults[] = {{&allocate_error, ENOSPC}, {&allocate_error, EDQUOT}, {&sync_error, ENOSPC}};
+    uint64_t ticket = 1;
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        atomic_store(faults[i].fault, faults[i].error);
+        while (!client_spool_is_full(spool)) { /* beyond what was allocated ahead */
+            assert_int_equal(put_event(++ticket, 300000), TRUC_OK);
+            truc_error error = client_spool_commit(spool);
+            assert_true(error == TRUC_OK || error == TRUC_E_FULL);
+            assert_true(ticket < 150);
+        }
+        uint64_t synced = client_spool_synced(spool);
+        assert_int_equal(put_event(ticket + 1, 10), TRUC_E_FULL);
+        assert_int_equal(client_spool_commit(spool), TRUC_E_FULL);
+        assert_int_equal(count_events(), ticket); /* in memory, all of them */
+        /* Answers and drops are taken, and go when there is room. */
+        assert_int_equal(store.put(store.context, STORE_HANDLED, ticket, truc_bytes("12345678", 8), truc_bytes("", 0)),
+                         TRUC_OK);
+        assert_true(client_spool_synced(spool) == synced && store.mark(store.context) > synced);
+        assert_true(client_spool_deadline(spool, GATHER) < INT64_MAX);
+        atomic_store(faults[i].fault, 0);
+        assert_int_equal(client_spool_flush(spool, INT64_MAX / 2, GATHER),
+                         TRUC_OK); /* the time to try again has come */
+        assert_int_equal(client_spool_commit(spool), TRUC_OK);
+        assert_false(client_spool_is_full(spool));
+        assert_int_equal(client_spool_synced(spool), store.mark(store.context));
+        client_spool_close(&spool);
+        open_spool(1 << 26);
+        assert_int_equal(count_events(), ticket);
+    }
+    uint64_t handled = 0;
+    assert_int_equal(client_spool_count(spool, STORE_HANDLED, &handled), TRUC_OK);
+    assert_int_equal(handled, 3);
+}
+
+/* What is on the disk after a failed write is not known: no second try. */
+static void test_a_failing_disk_ends_it(void **state)
+{
+    (void)state;
+    open_spool(1 << 24);
+    atomic_store(&sync_error, EIO);
+    assert_int_equal(put_event(1, 1000), TRUC_OK);
+    assert_int_equal(client_spool_commit(spool), TRUC_E_IO);
+    atomic_store(&sync_error, 0);
+    assert_int_equal(client_spool_commit(spool), TRUC_E_IO);
+    assert_int_equal(client_spool_flush(spool, INT64_MAX / 2, GATHER), TRUC_E_IO);
+    assert_int_equal(put_event(2, 1000), TRUC_E_IO);
+    client_spool_close(&spool);
+    open_spool(1 << 24);
+    assert_int_equal(count_events(), 0);
+}
+
+/* ---- against a plain array ---- */
+#define KEYS 64u
+
+struct model {
+    bool there[KEYS];
+    uint8_t value[KEYS];
+};
+
+static uint32_t dice_state;
+
+static uint32_t dice(uint32_t below)
+{
+    dice_state = dice_state * 1664525u + 1013904223u; /* the same run each time */
+    return (dice_state >> 8) % below;
+}
+
+static void assert_same(const struct model *model)
+{
+    struct truc_bytes row;
+    uint64_t key = 0;
+    for (uint64_t i = 0; i < KEYS; i++) {
+        truc_error error = store.get(store.context, STORE_HANDLED, i, &row);
+        assert_int_equal(error, model->there[i] ? TRUC_OK : TRUC_E_NOT_FOUND);
+        assert_true(error != TRUC_OK || (row.size == 1 && row.data[0] == model->value[i]));
+    }
+    for (uint64_t i = 0; i < KEYS; i++) {
+        if (model->there[i]) {
+            assert_int_equal(store.next(store.context, STORE_HANDLED, &key, &row), TRUC_OK);
+            assert_int_equal(key, i);
+            assert_int_equal(row.data[0], model->value[i]);
+            key++;
+        }
+    }
+    assert_int_equal(store.next(store.context, STORE_HANDLED, &key, &row), TRUC_E_NOT_FOUND);
+}
+
+static void act(struct model *model, unsigned step)
+{
+    uint64_t first = dice(KEYS), last = first + dice(6);
+    if (dice(3) > 0) {
+        const uint8_t value = (uint8_t)step;
+        assert_int_equal(store.put(store.context, STORE_HANDLED, first, truc_bytes(&value, 1), truc_bytes(NULL, 0)),
+                         TRUC_OK);
+        model->there[first] = true;
+        model->value[first] = value;
+        return;
+    }
+    last = dice(20) == 0 ? UINT64_MAX : last;
+    assert_int_equal(store.drop(store.context, STORE_HANDLED, first, last), TRUC_OK);
+    for (uint64_t i = first; i <= last && i < KEYS; i++) {
+        model->there[i] = false;
+    }
+}
+
+/* Rows in two layers and on the disk, hidden and shown by each other, with the thread at any point of its work and now
+ * and then without room: what is read is always what was written. */
+static void test_layers_and_disk_read_as_one(void **state)
+{
+    (void)state;
+    struct model model = {0};
+    dice_state = 7;
+    open_spool(1 << 24);
+    for (unsigned step = 0; step < 6000; step++) {
+        act(&model, step);
+        if (dice(8) == 0) {
+            bool held = dice(2) == 0;
+            gate_set(held);
+            atomic_store(&sync_error, dice(6) == 0 ? ENOSPC : 0);
+            assert_int_equal(client_spool_flush(spool, (int64_t)step * SPOOL_RETRY_US, GATHER), TRUC_OK);
+            if (!held && dice(2) == 0) {
+                atomic_store(&sync_error, 0);
+                assert_int_equal(client_spool_commit(spool), TRUC_OK);
+            }
+        }
+        assert_same(&model);
+        if (dice(500) == 0) {
+            gate_set(false);
+            atomic_store(&sync_error, 0);
+            truc_error error = client_spool_commit(spool);
+            assert_int_equal(error == TRUC_E_FULL ? client_spool_commit(spool) : error, TRUC_OK);
+            client_spool_close(&spool);
+            open_spool(1 << 24);
+            assert_same(&model);
+        }
+    }
+    gate_set(false);
+    atomic_store(&sync_error, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -286,6 +509,11 @@ int main(void)
         TEST(test_an_end_that_was_never_written_is_no_damage),
         TEST(test_another_format_is_left_alone),
         TEST(test_a_folder_that_cannot_be),
+        TEST(test_writing_goes_on_while_the_disk_syncs),
+        TEST(test_what_is_dropped_in_time_is_never_written),
+        TEST(test_a_full_disk_loses_nothing_and_passes),
+        TEST(test_a_failing_disk_ends_it),
+        TEST(test_layers_and_disk_read_as_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

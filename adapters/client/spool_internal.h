@@ -1,0 +1,52 @@
+/* What the files spool*.c share. */
+#ifndef TRUC_CLIENT_SPOOL_INTERNAL_H
+#define TRUC_CLIENT_SPOOL_INTERNAL_H
+
+#include "adapters/client/background.h"
+#include "adapters/client/layer.h"
+#include "adapters/client/spool.h"
+
+#include <lmdb.h>
+
+/* What the thread works with. LMDB's write transactions are all its own (begun and ended there); the other side only
+ * reads, and looks at the rest of this while no job runs. */
+struct spool_disk {
+    MDB_env *env;
+    MDB_dbi tables[STORE_TABLES];
+    uint64_t live;      /* store_event_cost of the events there */
+    uint64_t allocated; /* bytes of the file that surely have blocks */
+    bool no_allocate;   /* the file system cannot */
+    /* the job */
+    const struct layer *layer;
+    truc_error result;
+    int os_error;
+};
+
+struct spool {
+    struct spool_disk disk;
+    struct background *thread;
+    struct layer layers[2], *pending, *frozen;
+    bool busy, full;
+    uint64_t pending_mark; /* the pending layer's number */
+    uint64_t synced;       /* the highest number that is durable */
+    uint64_t live;         /* of disk.live, as of the last job that was seen done */
+    bool frozen_waits;     /* frozen holds a layer that is not durable, whether a job runs or not */
+    int64_t given_us;      /* when the last job was given */
+    truc_error failed;     /* sticky */
+    /* reading */
+    MDB_txn *reader;
+    bool reading;
+    MDB_cursor *cursors[STORE_TABLES];
+    int lock;
+    uint64_t quota;
+};
+
+truc_error spool_error_of(int code);
+/* ---- spool_disk.c ---- */
+/* Opens LMDB, checks its file, makes the tables and the row that names the format, counts what is live. Blocks.
+ * Errors: as client_spool_open. */
+TRUC_MUST_USE truc_error spool_disk_open(struct spool_disk *disk, const char *folder, uint64_t map_bytes);
+/* One layer in one synced transaction; result and os_error say how it went. TRUC_E_FULL: nothing has changed. */
+void spool_disk_write(void *disk);
+
+#endif
