@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define ADMIN_VERSION "0.1"
+
 /* Exit codes; `truc help` documents them. */
 enum admin_exit {
     ADMIN_OK = 0,
@@ -78,15 +80,33 @@ struct admin_call {
     {                                                                                                                  \
         "reason", ADMIN_TEXT, "TEXT", "why, for the record", false                                                     \
     }
+#define ADMIN_YES_OPTION                                                                                               \
+    {                                                                                                                  \
+        "yes", ADMIN_FLAG, NULL, "do it though it cannot easily be taken back", false                                  \
+    }
 #define ADMIN_END                                                                                                      \
     {                                                                                                                  \
         NULL, ADMIN_FLAG, NULL, NULL, false                                                                            \
     }
 
+/* Options that every command knows and those of all online commands and of those with a home may also stand before the
+ * command's words, or between them: puts them behind. `out` (argc + 1 pointers) borrows argv's words; on return it is a
+ * command line that begins with the program's name and the command's words. Says what is wrong: ADMIN_USAGE. */
+TRUC_MUST_USE enum admin_exit admin_args_order(int argc, char **argv, char **out);
 /* Reads options and operands by the command's table. On a mistake it says what is wrong and how it goes: ADMIN_USAGE.
- * *helped: --help was asked for and printed. argv[0] is skipped; the call borrows argv. */
+ * *helped: --help was asked for. argv[0] is skipped; the call borrows argv. */
 TRUC_MUST_USE enum admin_exit admin_args_read(struct admin_call *call, int argc, char **argv, bool *helped);
-void admin_args_help(const struct admin_command *command, FILE *out);
+
+/* Says `warning`, and asks on a terminal whether to go on; --yes answers at once. ADMIN_OK: go on. Without a terminal
+ * and without --yes ADMIN_USAGE; ADMIN_NO: the answer was no. The command's table has ADMIN_YES_OPTION. Blocks. */
+TRUC_MUST_USE enum admin_exit admin_confirm(const struct admin_call *call, const char *warning);
+
+/* help.c: `command` of the table below; words: how many of argv[1]... are its name, 0 and NULL: none. */
+const struct admin_command *admin_find(int argc, char **argv, int *words);
+void admin_help_all(FILE *out);
+void admin_help_command(const struct admin_command *command, FILE *out);
+/* The commands that begin with this word, `title` before them; how many there are. */
+size_t admin_help_family(const char *word, const char *title, FILE *out);
 
 /* Values by option name; naming an option that the command's table lacks is a bug and aborts. */
 const struct admin_value *admin_value(const struct admin_call *call, const char *name);
@@ -107,10 +127,12 @@ TRUC_MUST_USE enum admin_exit admin_agency(const struct admin_call *call, const 
 TRUC_MUST_USE enum admin_exit admin_pattern(const struct admin_call *call, const char *text);
 
 extern const struct admin_command admin_init_commands[];
+extern const struct admin_command admin_enrol_commands[];
 extern const struct admin_command admin_agency_commands[];
 extern const struct admin_command admin_key_commands[];
 extern const struct admin_command admin_grant_commands[];
 extern const struct admin_command admin_subscription_commands[];
+extern const struct admin_command admin_parameters_commands[];
 extern const struct admin_command admin_send_commands[];
 extern const struct admin_command admin_receive_commands[];
 extern const struct admin_command admin_tail_commands[];

@@ -93,24 +93,6 @@ enum admin_exit admin_pattern(const struct admin_call *call, const char *text)
     return ADMIN_OK;
 }
 
-void admin_args_help(const struct admin_command *command, FILE *out)
-{
-    fprintf(out, "usage: truc %s%s%s", command->name, command->operands[0] == '\0' ? "" : " ", command->operands);
-    for (const struct admin_option *option = command->options; option->name != NULL; option++) {
-        if (option->required) {
-            fprintf(out, " --%s %s", option->name, option->value);
-        }
-    }
-    fprintf(out, " [options]\n%s\n\n", command->summary);
-    for (const struct admin_option *option = command->options; option->name != NULL; option++) {
-        char head[64];
-        snprintf(head, sizeof(head), "--%s%s%s", option->name, option->value == NULL ? "" : " ",
-                 option->value == NULL ? "" : option->value);
-        fprintf(out, "  %-28s %s%s\n", head, option->help, option->kind == ADMIN_LIST ? " (may be repeated)" : "");
-    }
-    fprintf(out, "  %-28s %s\n  %-28s %s\n", "--json", "machine-readable output", "--help", "this text");
-}
-
 static size_t option_count(const struct admin_command *command)
 {
     size_t count = 0;
@@ -173,6 +155,66 @@ static enum admin_exit check_complete(struct admin_call *call)
     return ADMIN_OK;
 }
 
+/* An option that may stand before the command: how many words it takes of argv; 0: it is none. */
+static int words_of_common(int argc, char **argv, int at)
+{
+    static const char *const with_value[] = {"--profile", "--timeout", "--home"};
+    if (strcmp(argv[at], "--json") == 0) {
+        return 1;
+    }
+    for (size_t i = 0; i < sizeof(with_value) / sizeof(with_value[0]); i++) {
+        size_t length = strlen(with_value[i]);
+        if (strncmp(argv[at], with_value[i], length) == 0 && argv[at][length] == '=') {
+            return 1;
+        }
+        if (strcmp(argv[at], with_value[i]) == 0) {
+            return at + 1 < argc ? 2 : -1;
+        }
+    }
+    return 0;
+}
+
+enum admin_exit admin_args_order(int argc, char **argv, char **out)
+{
+    int words = 0, at = 1, count = 1;
+    char *name[4] = {argv[0]};
+    const struct admin_command *command = NULL;
+    /* First pass: the command's words, and where they end. */
+    while (at < argc && command == NULL && words < 2) {
+        int taken = words_of_common(argc, argv, at);
+        if (taken < 0) {
+            fprintf(stderr, "truc: %s needs a value (truc help)\n", argv[at]);
+            return ADMIN_USAGE;
+        }
+        if (taken == 0 && argv[at][0] == '-') {
+            break; /* --help, --version, or an option that only its command knows */
+        }
+        if (taken == 0) {
+            int found = 0;
+            name[++words] = argv[at];
+            command = admin_find(words + 1, name, &found);
+        }
+        at += taken == 0 ? 1 : taken;
+    }
+    for (int i = 1; i <= words; i++) {
+        out[count++] = name[i];
+    }
+    out[0] = argv[0];
+    /* Second pass: the options that stood among them, then all the rest as it is. */
+    for (int i = 1; i < at;) {
+        int taken = words_of_common(argc, argv, i);
+        for (int k = 0; k < taken; k++) {
+            out[count++] = argv[i + k];
+        }
+        i += taken == 0 ? 1 : taken;
+    }
+    while (at < argc) {
+        out[count++] = argv[at++];
+    }
+    out[count] = NULL;
+    return ADMIN_OK;
+}
+
 enum admin_exit admin_args_read(struct admin_call *call, int argc, char **argv, bool *helped)
 {
     struct option table[ADMIN_OPTIONS_MAX + 3];
@@ -197,7 +239,6 @@ enum admin_exit admin_args_read(struct admin_call *call, int argc, char **argv, 
             break;
         }
         if (found == 'h' || found == OPTION_HELP) {
-            admin_args_help(command, stdout);
             *helped = true;
             return ADMIN_OK;
         }

@@ -1,4 +1,4 @@
-/* truc agency add|list|show|suspend|resume|quota */
+/* truc agency list|show|suspend|resume|quota */
 #include "hub/admin/keys.h"
 #include "hub/admin/session.h"
 
@@ -11,125 +11,18 @@ static const struct admin_column agency_columns[] = {
     {"sessions", "SESSIONS", ADMIN_COLUMN_TEXT}, {"inbox_pending", "PENDING", ADMIN_COLUMN_TEXT},
     {"inbox_dead", "DEAD", ADMIN_COLUMN_TEXT},   {NULL, NULL, ADMIN_COLUMN_TEXT}};
 
-static enum admin_exit read_role(const struct admin_call *call, Truc__V1__Role *out)
-{
-    const char *role = admin_text(call, "role");
-    *out = TRUC__V1__ROLE__ROLE_AGENCY;
-    if (role == NULL || strcmp(role, "agency") == 0) {
-        return ADMIN_OK;
-    }
-    if (strcmp(role, "administrator") == 0) {
-        *out = TRUC__V1__ROLE__ROLE_ADMINISTRATOR;
-        return ADMIN_OK;
-    }
-    if (strcmp(role, "auditor") == 0) {
-        *out = TRUC__V1__ROLE__ROLE_AUDITOR;
-        return ADMIN_OK;
-    }
-    return admin_fail(call, ADMIN_USAGE, "--role: '%s' is not one of agency, administrator, auditor", role);
-}
-
-/* The keys to enrol: given ones, or new ones in a new profile folder. */
-static enum admin_exit get_keys(struct admin_call *call, struct admin_session *session, const char *agency,
-                                struct admin_new_keys *keys)
-{
-    const char *folder = admin_text(call, "profile-out");
-    if (folder == NULL) {
-        enum admin_exit exit_code = admin_transport_read(call, admin_text(call, "transport-key"), keys->transport);
-        return exit_code == ADMIN_OK ? admin_key_read(call, admin_text(call, "key"), &keys->signing) : exit_code;
-    }
-    enum admin_exit exit_code = admin_keys_make(call, folder, keys);
-    if (exit_code == ADMIN_OK) {
-        exit_code = admin_profile_make(call, folder, agency, admin_session_config(session));
-        if (exit_code != ADMIN_OK) {
-            admin_profile_remove(folder);
-        }
-    }
-    return exit_code;
-}
-
-static enum admin_exit enrol(struct admin_call *call, struct admin_session *session, const char *agency,
-                             Truc__V1__EnrolAgency *enrolment)
-{
-    const char *folder = admin_text(call, "profile-out");
-    struct admin_new_keys keys = {0};
-    char did[128];
-    json_t *rows = NULL;
-    enum admin_exit exit_code = get_keys(call, session, agency, &keys);
-    if (exit_code != ADMIN_OK) {
-        return exit_code;
-    }
-    struct truc_bytes spki = truc_key_spki(keys.signing);
-    enrolment->transport_key = (ProtobufCBinaryData){sizeof(keys.transport), keys.transport};
-    enrolment->spki = (ProtobufCBinaryData){spki.size, (uint8_t *)(uintptr_t)spki.data};
-    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
-    act.reason = admin_proto_text(admin_text(call, "reason"));
-    act.act_case = TRUC__V1__GOVERNANCE__ACT_ENROL_AGENCY;
-    act.enrol_agency = enrolment;
-    exit_code = admin_session_govern(session, &act);
-    if (exit_code == ADMIN_OK) {
-        exit_code = admin_session_settle(session, &rows);
-        snprintf(did, sizeof(did), "Agency %s is enrolled", agency);
-        admin_receipts_print(call, rows, did);
-    }
-    if (folder != NULL && exit_code == ADMIN_REFUSED) {
-        admin_profile_remove(folder); /* keys that nobody enrolled are of no use */
-    } else if (folder != NULL && exit_code != ADMIN_OK) {
-        fprintf(stderr, "truc: whether %s is enrolled is not known yet; its profile stays in %s\n", agency, folder);
-    } else if (folder != NULL && !call->json) {
-        printf("Its profile is in %s: hand this folder to the agency over a safe way and keep no copy.\n"
-               "Nothing reaches it or leaves it before a grant says so: truc grant add ...\n",
-               folder);
-    } else if (folder == NULL && exit_code == ADMIN_OK && !call->json) {
-        printf("It has its own keys. Give it the hub's endpoint, and hub.public and note.key of your own profile: they "
-               "are "
-               "public,\nand its profile folder needs them beside its sign.pem, transport.secret, transport.public and "
-               "profile.yaml.\n"
-               "Nothing reaches it or leaves it before a grant says so: truc grant add ...\n");
-    }
-    json_decref(rows);
-    truc_key_free(&keys.signing);
-    return exit_code;
-}
-
-static enum admin_exit run_add(struct admin_call *call)
-{
-    char agency[TRUC_AGENCY_MAX + 1];
-    char *groups[ADMIN_LIST_MAX];
-    struct admin_session *session = NULL;
-    Truc__V1__EnrolAgency enrolment = TRUC__V1__ENROL_AGENCY__INIT;
-    const struct admin_value *given = admin_value(call, "group");
-    bool own_keys = admin_text(call, "key") != NULL || admin_text(call, "transport-key") != NULL;
-    bool both_keys = admin_text(call, "key") != NULL && admin_text(call, "transport-key") != NULL;
-
-    enum admin_exit exit_code = admin_agency(call, call->operands[0], agency);
-    if (exit_code == ADMIN_OK && (own_keys == (admin_text(call, "profile-out") != NULL) || own_keys != both_keys)) {
-        exit_code =
-            admin_fail(call, ADMIN_USAGE,
-                       "give the agency's own keys (--key sign.pub.pem --transport-key Z85), or --profile-out DIR "
-                       "to have keys and a profile made");
-    }
-    if (exit_code == ADMIN_OK) {
-        exit_code = read_role(call, &enrolment.role);
-    }
-    if (exit_code != ADMIN_OK) {
-        return exit_code;
-    }
-    enrolment.agency = agency;
-    enrolment.name = admin_proto_text(admin_text(call, "name"));
-    for (size_t i = 0; i < given->count; i++) {
-        /* "@land" is how grants write a group; its name is "land" */
-        groups[i] = admin_proto_text(given->items[i] + (given->items[i][0] == '@'));
-    }
-    enrolment.groups = groups;
-    enrolment.n_groups = given->count;
-    exit_code = admin_session_open(call, NULL, &session);
-    if (exit_code == ADMIN_OK) {
-        exit_code = enrol(call, session, agency, &enrolment);
-    }
-    admin_session_close(&session);
-    return exit_code;
-}
+static const struct admin_column shown_columns[] = {{"agency", "AGENCY", ADMIN_COLUMN_TEXT},
+                                                    {"name", "NAME", ADMIN_COLUMN_TEXT},
+                                                    {"role", "ROLE", ADMIN_COLUMN_TEXT},
+                                                    {"state", "STATE", ADMIN_COLUMN_TEXT},
+                                                    {"groups", "GROUPS", ADMIN_COLUMN_TEXT},
+                                                    {"sessions", "SESSIONS", ADMIN_COLUMN_TEXT},
+                                                    {"keys", "SIGNING KEYS", ADMIN_COLUMN_TEXT},
+                                                    {"quota_events_per_s", "EVENTS A SECOND", ADMIN_COLUMN_TEXT},
+                                                    {"quota_bytes_per_s", "BYTES A SECOND", ADMIN_COLUMN_TEXT},
+                                                    {"inbox_pending", "PENDING", ADMIN_COLUMN_TEXT},
+                                                    {"inbox_dead", "DEAD LETTERS", ADMIN_COLUMN_TEXT},
+                                                    {NULL, NULL, ADMIN_COLUMN_TEXT}};
 
 static enum admin_exit run_list(struct admin_call *call)
 {
@@ -163,15 +56,15 @@ static void print_part(const struct admin_call *call, json_t *row, const char *t
     admin_must(json_object_del(row, title) == 0);
 }
 
+static void name_no_limit(json_t *row, const char *key)
+{
+    if (json_integer_value(json_object_get(row, key)) == 0) {
+        admin_must(json_object_set_new(row, key, json_string("no limit")) == 0);
+    }
+}
+
 static void show(const struct admin_call *call, json_t *row)
 {
-    static const struct admin_column keys[] = {{"keyid", "KEYID", ADMIN_COLUMN_TEXT},
-                                               {"transport_key", "TRANSPORT KEY", ADMIN_COLUMN_TEXT},
-                                               {"algorithm", "ALGORITHM", ADMIN_COLUMN_TEXT},
-                                               {"state", "STATE", ADMIN_COLUMN_TEXT},
-                                               {"added_at", "ADDED AT", ADMIN_COLUMN_TIME},
-                                               {"revoked_at", "REVOKED AT", ADMIN_COLUMN_TIME},
-                                               {NULL, NULL, ADMIN_COLUMN_TEXT}};
     static const struct admin_column grants[] = {
         {"grant", "GRANT", ADMIN_COLUMN_TEXT}, {"from", "FROM", ADMIN_COLUMN_TEXT},   {"to", "TO", ADMIN_COLUMN_TEXT},
         {"type", "TYPE", ADMIN_COLUMN_TEXT},   {"state", "STATE", ADMIN_COLUMN_TEXT}, {NULL, NULL, ADMIN_COLUMN_TEXT}};
@@ -194,9 +87,11 @@ static void show(const struct admin_call *call, json_t *row)
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         admin_must(json_object_del(head, parts[i]) == 0);
     }
-    admin_record_print(call, agency_columns, head);
+    name_no_limit(head, "quota_events_per_s");
+    name_no_limit(head, "quota_bytes_per_s");
+    admin_record_print(call, shown_columns, head);
     json_decref(head);
-    print_part(call, row, parts[0], keys);
+    print_part(call, row, parts[0], admin_key_columns + 1);
     print_part(call, row, parts[1], grants);
     print_part(call, row, parts[2], grants);
     print_part(call, row, parts[3], subscriptions);
@@ -243,21 +138,89 @@ static enum admin_exit run_show(struct admin_call *call)
     return exit_code;
 }
 
+/* ---- suspend, resume ------------------------------------------------------------------------------------------------
+ */
+
+/* Does the agency hold a valid key of this kind? */
+static bool has_key(json_t *keys, const char *agency, const char *column)
+{
+    size_t at;
+    json_t *row;
+    json_array_foreach(keys, at, row)
+    {
+        if (json_object_get(row, column) != NULL && strcmp(admin_row_text(row, "agency"), agency) == 0 &&
+            strcmp(admin_row_text(row, "state"), "valid") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum admin_exit ask_if_last(const struct admin_call *call, json_t *agencies, json_t *keys, const char *agency)
+{
+    size_t at, others = 0;
+    bool concerned = false;
+    char warning[256];
+    json_t *row;
+    json_array_foreach(agencies, at, row)
+    {
+        const char *code = admin_row_text(row, "agency");
+        if (strcmp(admin_row_text(row, "role"), "administrator") == 0 &&
+            strcmp(admin_row_text(row, "state"), "active") == 0) {
+            concerned = concerned || strcmp(code, agency) == 0;
+            others += strcmp(code, agency) != 0 && has_key(keys, code, "keyid") && has_key(keys, code, "transport_key");
+        }
+    }
+    if (concerned && others == 0) {
+        snprintf(warning, sizeof(warning),
+                 "%s is the last administrator who can act. The hub refuses to suspend it, since nobody could govern "
+                 "the log any more: enrol another one first (truc agency add --role administrator)",
+                 agency);
+        return admin_confirm(call, warning);
+    }
+    if (concerned && others == 1) {
+        fprintf(stderr, "truc: note: one administrator is left then; should that key be lost, nobody can govern\n");
+    }
+    return ADMIN_OK;
+}
+
+static enum admin_exit ask_before_suspending(const struct admin_call *call, struct admin_session *session,
+                                             const char *agency)
+{
+    json_t *agencies = NULL, *keys = NULL;
+    enum admin_exit exit_code = admin_session_query(session, "agencies", (const char *const[]){NULL}, &agencies);
+    if (exit_code == ADMIN_OK) {
+        exit_code = admin_session_query(session, "keys", (const char *const[]){NULL}, &keys);
+    }
+    if (exit_code == ADMIN_OK) {
+        exit_code = ask_if_last(call, agencies, keys, agency);
+    }
+    json_decref(agencies);
+    json_decref(keys);
+    return exit_code;
+}
+
 static enum admin_exit set_state(struct admin_call *call, Truc__V1__Governance__ActCase which, const char *done)
 {
     char agency[TRUC_AGENCY_MAX + 1], did[128];
+    struct admin_session *session = NULL;
     Truc__V1__AgencyRef ref = TRUC__V1__AGENCY_REF__INIT;
-    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
+    Truc__V1__Governance act = admin_act(call, which);
     enum admin_exit exit_code = admin_agency(call, call->operands[0], agency);
-    if (exit_code != ADMIN_OK) {
-        return exit_code;
+    if (exit_code == ADMIN_OK) {
+        exit_code = admin_session_open(call, NULL, &session);
     }
-    ref.agency = agency;
-    act.reason = admin_proto_text(admin_text(call, "reason"));
-    act.act_case = which;
-    act.suspend_agency = &ref; /* one place of the union for both acts */
-    snprintf(did, sizeof(did), "Agency %s is %s", agency, done);
-    return admin_govern_once(call, &act, did);
+    if (exit_code == ADMIN_OK && which == TRUC__V1__GOVERNANCE__ACT_SUSPEND_AGENCY) {
+        exit_code = ask_before_suspending(call, session, agency);
+    }
+    if (exit_code == ADMIN_OK) {
+        ref.agency = agency;
+        act.suspend_agency = &ref; /* one place of the union for both acts */
+        snprintf(did, sizeof(did), "Agency %s is %s", agency, done);
+        exit_code = admin_govern_in(session, &act, did);
+    }
+    admin_session_close(&session);
+    return exit_code;
 }
 
 static enum admin_exit run_suspend(struct admin_call *call)
@@ -270,24 +233,38 @@ static enum admin_exit run_resume(struct admin_call *call)
     return set_state(call, TRUC__V1__GOVERNANCE__ACT_RESUME_AGENCY, "active again");
 }
 
+/* ---- quota ----------------------------------------------------------------------------------------------------------
+ */
+
+static enum admin_exit read_quota(const struct admin_call *call, Truc__V1__SetQuota *quota)
+{
+    bool events = admin_value(call, "events-per-s")->given, bytes = admin_value(call, "bytes-per-s")->given;
+    uint64_t events_per_s = admin_number(call, "events-per-s", 0);
+    /* The act sets both: a limit that nobody named should not fall silently. */
+    if (admin_flag(call, "none") ? events || bytes : !events || !bytes) {
+        return admin_fail(call, ADMIN_USAGE, "give both --events-per-s N and --bytes-per-s N (0: no limit), or --none");
+    }
+    if (events_per_s > UINT32_MAX) {
+        return admin_fail(call, ADMIN_USAGE, "--events-per-s: at most %u; 0 is no limit", UINT32_MAX);
+    }
+    quota->events_per_s = (uint32_t)events_per_s;
+    quota->bytes_per_s = admin_number(call, "bytes-per-s", 0);
+    return ADMIN_OK;
+}
+
 static enum admin_exit run_quota(struct admin_call *call)
 {
     char agency[TRUC_AGENCY_MAX + 1], did[200], events[40] = "any number of", bytes[40] = "any number of";
     Truc__V1__SetQuota quota = TRUC__V1__SET_QUOTA__INIT;
-    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
-    uint64_t events_per_s = admin_number(call, "events-per-s", 0);
+    Truc__V1__Governance act = admin_act(call, TRUC__V1__GOVERNANCE__ACT_SET_QUOTA);
     enum admin_exit exit_code = admin_agency(call, call->operands[0], agency);
-    if (exit_code == ADMIN_OK && events_per_s > UINT32_MAX) {
-        exit_code = admin_fail(call, ADMIN_USAGE, "--events-per-s: at most %u; 0 is no limit", UINT32_MAX);
+    if (exit_code == ADMIN_OK) {
+        exit_code = read_quota(call, &quota);
     }
     if (exit_code != ADMIN_OK) {
         return exit_code;
     }
     quota.agency = agency;
-    quota.events_per_s = (uint32_t)events_per_s;
-    quota.bytes_per_s = admin_number(call, "bytes-per-s", 0);
-    act.reason = admin_proto_text(admin_text(call, "reason"));
-    act.act_case = TRUC__V1__GOVERNANCE__ACT_SET_QUOTA;
     act.set_quota = &quota;
     if (quota.events_per_s > 0) {
         snprintf(events, sizeof(events), "%" PRIu32, quota.events_per_s);
@@ -299,32 +276,23 @@ static enum admin_exit run_quota(struct admin_call *call)
     return admin_govern_once(call, &act, did);
 }
 
-static const struct admin_option add_options[] = {
-    ADMIN_ONLINE_OPTIONS,
-    {"name", ADMIN_TEXT, "NAME", "the agency's name for people", true},
-    {"group", ADMIN_LIST, "GROUP", "a group that it belongs to", false},
-    {"role", ADMIN_TEXT, "ROLE", "agency (default), administrator, auditor", false},
-    {"key", ADMIN_TEXT, "PEM", "its public signing key", false},
-    {"transport-key", ADMIN_TEXT, "Z85", "its public transport key, 40 characters", false},
-    {"profile-out", ADMIN_TEXT, "DIR", "make keys and a complete client profile in this new folder instead", false},
-    {"algorithm", ADMIN_TEXT, "NAME", "of the made key: p256 (default), ed25519, rsa", false},
-    ADMIN_REASON_OPTION,
-    ADMIN_END};
 static const struct admin_option plain_options[] = {ADMIN_ONLINE_OPTIONS, ADMIN_END};
-static const struct admin_option act_options[] = {ADMIN_ONLINE_OPTIONS, ADMIN_REASON_OPTION, ADMIN_END};
-/* Both are required: the act sets both, and a limit that nobody named should not fall silently. */
+static const struct admin_option resume_options[] = {ADMIN_ONLINE_OPTIONS, ADMIN_REASON_OPTION, ADMIN_END};
+static const struct admin_option suspend_options[] = {ADMIN_ONLINE_OPTIONS, ADMIN_REASON_OPTION, ADMIN_YES_OPTION,
+                                                      ADMIN_END};
 static const struct admin_option quota_options[] = {
     ADMIN_ONLINE_OPTIONS,
-    {"events-per-s", ADMIN_NUMBER, "N", "events a second that it may send; 0: no limit", true},
-    {"bytes-per-s", ADMIN_NUMBER, "N", "bytes a second that it may send; 0: no limit", true},
+    {"events-per-s", ADMIN_NUMBER, "N", "events a second that it may send; 0: no limit", false},
+    {"bytes-per-s", ADMIN_NUMBER, "N", "bytes a second that it may send; 0: no limit", false},
+    {"none", ADMIN_FLAG, NULL, "no limit at all", false},
     ADMIN_REASON_OPTION,
     ADMIN_END};
 
 const struct admin_command admin_agency_commands[] = {
-    {"agency add", "CODE", 1, 1, "enrol an agency", add_options, run_add},
-    {"agency list", "", 0, 0, "all agencies", plain_options, run_list},
-    {"agency show", "CODE", 1, 1, "one agency: keys, grants, subscriptions, inbox", plain_options, run_show},
-    {"agency suspend", "CODE", 1, 1, "stop an agency from sending and receiving", act_options, run_suspend},
-    {"agency resume", "CODE", 1, 1, "let a suspended agency take part again", act_options, run_resume},
-    {"agency quota", "CODE", 1, 1, "limit what an agency may send a second", quota_options, run_quota},
+    {"agency list", "", 0, 0, "all agencies, and whether they are connected", plain_options, run_list},
+    {"agency show", "CODE", 1, 1, "one agency: keys, grants, subscriptions, inbox, quota", plain_options, run_show},
+    {"agency suspend", "CODE", 1, 1, "stop an agency from sending and receiving", suspend_options, run_suspend},
+    {"agency resume", "CODE", 1, 1, "let a suspended agency take part again", resume_options, run_resume},
+    {"agency quota", "CODE", 1, 1, "limit what an agency may send a second, or lift the limit", quota_options,
+     run_quota},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

@@ -236,6 +236,7 @@ static const struct admin_option export_options[] = {
     {"content", ADMIN_FLAG, NULL, "a range's lines with the events' contents: mind who reads them", false},
     ADMIN_END};
 
-const struct admin_command admin_export_commands[] = {
-    {"log export", "", 0, 0, "one event's evidence file, or a range as NDJSON", export_options, run_export},
-    {NULL, NULL, 0, 0, NULL, NULL, NULL}};
+const struct admin_command admin_export_commands[] = {{"log export", "", 0, 0,
+                                                       "one event's proof as a file (evidence), or a range as NDJSON",
+                                                       export_options, run_export},
+                                                      {NULL, NULL, 0, 0, NULL, NULL, NULL}};

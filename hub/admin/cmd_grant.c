@@ -22,7 +22,7 @@ static enum admin_exit run_add(struct admin_call *call)
 {
     char from[TRUC_AGENCY_MAX + 1], to[TRUC_AGENCY_MAX + 1], did[300];
     Truc__V1__GiveGrant grant = TRUC__V1__GIVE_GRANT__INIT;
-    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
+    Truc__V1__Governance act = admin_act(call, TRUC__V1__GOVERNANCE__ACT_GIVE_GRANT);
     enum admin_exit exit_code = party(call, admin_text(call, "from"), from, &grant.from);
     if (exit_code == ADMIN_OK) {
         exit_code = party(call, admin_text(call, "to"), to, &grant.to);
@@ -47,8 +47,6 @@ static enum admin_exit run_add(struct admin_call *call)
     if (grant.valid_until_us != 0 && grant.valid_until_us <= grant.valid_from_us) {
         return admin_fail(call, ADMIN_USAGE, "--valid-until is not after --valid-from");
     }
-    act.reason = admin_proto_text(admin_text(call, "reason"));
-    act.act_case = TRUC__V1__GOVERNANCE__ACT_GIVE_GRANT;
     act.give_grant = &grant;
     snprintf(did, sizeof(did), "%s may send %s to %s (grant %s)", grant.from, grant.type, grant.to, grant.grant);
     return admin_govern_once(call, &act, did);
@@ -82,10 +80,8 @@ static enum admin_exit run_revoke(struct admin_call *call)
 {
     char did[300];
     Truc__V1__WithdrawGrant withdraw = TRUC__V1__WITHDRAW_GRANT__INIT;
-    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
+    Truc__V1__Governance act = admin_act(call, TRUC__V1__GOVERNANCE__ACT_WITHDRAW_GRANT);
     withdraw.grant = call->operands[0];
-    act.reason = admin_proto_text(admin_text(call, "reason"));
-    act.act_case = TRUC__V1__GOVERNANCE__ACT_WITHDRAW_GRANT;
     act.withdraw_grant = &withdraw;
     snprintf(did, sizeof(did), "Grant %s is withdrawn; what it let through stays delivered", withdraw.grant);
     return admin_govern_once(call, &act, did);
@@ -98,7 +94,7 @@ static enum admin_exit subscribe(struct admin_call *call, Truc__V1__Governance__
 {
     char agency[TRUC_AGENCY_MAX + 1], source[TRUC_AGENCY_MAX + 1] = "", did[400];
     Truc__V1__Subscription subscription = TRUC__V1__SUBSCRIPTION__INIT;
-    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
+    Truc__V1__Governance act = admin_act(call, which);
     enum admin_exit exit_code = admin_agency(call, call->operands[0], agency);
     if (exit_code == ADMIN_OK) {
         exit_code = admin_pattern(call, call->operands[1]);
@@ -112,8 +108,6 @@ static enum admin_exit subscribe(struct admin_call *call, Truc__V1__Governance__
     subscription.agency = agency;
     subscription.type = call->operands[1];
     subscription.source_agency = source;
-    act.reason = admin_proto_text(admin_text(call, "reason"));
-    act.act_case = which;
     act.add_subscription = &subscription; /* one place of the union for both acts */
     snprintf(did, sizeof(did), "%s %s %s", agency, done, subscription.type);
     return admin_govern_once(call, &act, did);
@@ -173,14 +167,14 @@ static const struct admin_option subscribe_options[] = {
 static const struct admin_option plain_options[] = {ADMIN_ONLINE_OPTIONS, ADMIN_END};
 
 const struct admin_command admin_grant_commands[] = {
-    {"grant add", "NAME", 1, 1, "allow events of a type from one party to another", add_options, run_add},
+    {"grant add", "NAME", 1, 1, "allow one party to send a type of events to another", add_options, run_add},
     {"grant list", "", 0, 0, "who may send what to whom", list_options, run_list},
-    {"grant revoke", "NAME", 1, 1, "withdraw a grant", act_options, run_revoke},
+    {"grant revoke", "NAME", 1, 1, "withdraw a grant; what was delivered stays delivered", act_options, run_revoke},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};
 
 const struct admin_command admin_subscription_commands[] = {
-    {"subscription add", "CODE TYPE", 2, 2, "an agency gets events of a type that name no recipient", subscribe_options,
-     run_subscription_add},
-    {"subscription list", "[CODE]", 0, 1, "subscriptions of one or all agencies", plain_options, run_subscription_list},
+    {"subscription add", "CODE TYPE", 2, 2, "give an agency the events of a type that name no recipient",
+     subscribe_options, run_subscription_add},
+    {"subscription list", "[CODE]", 0, 1, "who gets what without being named", plain_options, run_subscription_list},
     {"subscription remove", "CODE TYPE", 2, 2, "end a subscription", subscribe_options, run_subscription_remove},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

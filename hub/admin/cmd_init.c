@@ -92,5 +92,6 @@ static const struct admin_option init_options[] = {
     ADMIN_END};
 
 const struct admin_command admin_init_commands[] = {
-    {"init", "", 0, 0, "make a new log: its keys, genesis, two administrators, a home folder", init_options, run_init},
+    {"init", "", 0, 0, "begin a log: a home folder with its keys and two administrators' profiles", init_options,
+     run_init},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

@@ -2,6 +2,7 @@
 #include "hub/admin/log_home.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 static const struct admin_column log_columns[] = {{"sequence", "SEQUENCE", ADMIN_COLUMN_TEXT},
                                                   {"accepted_at", "ACCEPTED AT", ADMIN_COLUMN_TIME},
@@ -11,6 +12,7 @@ static const struct admin_column log_columns[] = {{"sequence", "SEQUENCE", ADMIN
                                                   {"subject_hash", "SUBJECT HASH", ADMIN_COLUMN_TEXT},
                                                   {"bytes", "BYTES", ADMIN_COLUMN_TEXT},
                                                   {"outcome", "OUTCOME", ADMIN_COLUMN_TEXT},
+                                                  {"words", "ACT OF GOVERNANCE", ADMIN_COLUMN_TEXT},
                                                   {NULL, NULL, ADMIN_COLUMN_TEXT}};
 
 #define SHOWN_AT_MOST 1000000
@@ -78,29 +80,19 @@ struct tailing {
     const struct admin_call *call;
     uint64_t next; /* sequence */
     uint64_t left; /* events still to show; UINT64_MAX: no end */
+    bool terminal; /* titles and aligned columns are for people */
 };
+
+/* Of log_columns: rows come one by one, so that widths cannot follow them. */
+static const size_t tail_widths[] = {8, 27, 12, 32, 16, 16, 7, 12, 0};
 
 static truc_error print_event(void *context, struct admin_log *log, const struct admin_log_event *event)
 {
     struct tailing *tailing = context;
     (void)log;
     json_t *row = admin_log_row(event);
-    bool ok = true;
-    if (tailing->call->json) {
-        ok = admin_json_line(stdout, row);
-    } else {
-        /* the types and recipients of refused events may hold anything: cleaned as in tables */
-        struct truc_buffer line = {0};
-        for (const struct admin_column *column = log_columns; column->key != NULL; column++) {
-            size_t before = line.size;
-            admin_value_text(json_object_get(row, column->key), column->kind, &line);
-            ok = ok &&
-                 truc_buffer_append(&line, line.size == before ? "-  " : "  ", line.size == before ? 3 : 2) == TRUC_OK;
-        }
-        ok = ok && fwrite(line.data, 1, line.size - 2, stdout) == line.size - 2 && fputc('\n', stdout) != EOF &&
-             fflush(stdout) == 0;
-        truc_buffer_close(&line);
-    }
+    bool ok = tailing->call->json ? admin_json_line(stdout, row)
+                                  : admin_line_print(log_columns, tailing->terminal ? tail_widths : NULL, row);
     json_decref(row);
     tailing->next = event->sequence + 1;
     tailing->left -= tailing->left != UINT64_MAX;
@@ -138,7 +130,11 @@ static enum admin_exit run_tail(struct admin_call *call)
     uint64_t end = hub_core_next_sequence(log.core);
     struct tailing tailing = {.call = call,
                               .next = admin_number(call, "from", end > last ? end - last : 1),
-                              .left = admin_number(call, "count", UINT64_MAX)};
+                              .left = admin_number(call, "count", UINT64_MAX),
+                              .terminal = !call->json && isatty(STDOUT_FILENO)};
+    if (tailing.terminal) {
+        (void)admin_line_print(log_columns, tail_widths, NULL); /* a closed terminal shows at the first row */
+    }
     truc_error error = tailing.left == 0 ? TRUC_OK : follow(&log, &tailing, admin_flag(call, "no-follow"));
     if (error == TRUC_E_IO) {
         exit_code = admin_fail(call, ADMIN_NO, "the output cannot be written: %s", strerror(errno));
@@ -162,8 +158,8 @@ static const struct admin_option tail_options[] = {
     ADMIN_END};
 
 const struct admin_command admin_show_commands[] = {
-    {"log show", "", 0, 0, "events in the log, without their contents", show_options, run_show},
+    {"log show", "", 0, 0, "who sent what to whom and what became of it; never the contents", show_options, run_show},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};
 const struct admin_command admin_tail_commands[] = {
-    {"tail", "", 0, 0, "follow the log, one line an event", tail_options, run_tail},
+    {"tail", "", 0, 0, "the log as it grows, one line an event", tail_options, run_tail},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

@@ -322,6 +322,6 @@ static const struct admin_option replay_options[] = {
     ADMIN_END};
 
 const struct admin_command admin_replay_commands[] = {
-    {"replay", "", 0, 0, "a range once more, to an inbox or a file; --from or --since is required", replay_options,
+    {"replay", "", 0, 0, "send a range again, to an inbox or a file; --from or --since is required", replay_options,
      run_replay},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

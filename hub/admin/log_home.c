@@ -1,5 +1,7 @@
 #include "hub/admin/log_home.h"
 
+#include "hub/admin/act_words.h"
+
 static truc_error memory_get(void *context, struct truc_bytes key, struct truc_bytes *value)
 {
     (void)context;
@@ -117,7 +119,8 @@ enum admin_exit admin_log_open(const struct admin_call *call, struct admin_log *
     out->call = call;
     truc_error error = hub_home_open(home, &out->home, &why);
     if (error != TRUC_OK) {
-        admin_fail(call, ADMIN_USAGE, "%s is not a hub's home that can be read: %s", home, truc_error_string(error));
+        admin_fail(call, ADMIN_USAGE, "%s is not a hub's home (truc init makes one) that this user can read: %s", home,
+                   truc_error_string(error));
         fwrite(why.data, 1, why.size, stderr);
         truc_buffer_close(&why);
         return ADMIN_USAGE;
@@ -318,6 +321,22 @@ void admin_outcome_text(const struct truc_outcome *outcome, char out[64])
     }
 }
 
+/* Governance in words; a duplicate changed nothing, a refused act neither. */
+static void add_act(json_t *row, const struct admin_log_event *event)
+{
+    const struct hub_governance *act = event->facts->governance;
+    struct truc_buffer words = {0};
+    if (act == NULL) {
+        return;
+    }
+    admin_act_words(event->seal->sender, act, event->outcome.code == TRUC_OUTCOME_ACCEPTED, &words);
+    admin_must(json_object_set_new(row, "act", json_string(admin_act_name(act->act))) == 0 &&
+               json_object_set_new(row, "concerns", admin_json_text(admin_act_concerns(act))) == 0 &&
+               json_object_set_new(row, "reason", admin_json_text(act->reason)) == 0 &&
+               json_object_set_new(row, "words", admin_json_text(truc_buffer_view(&words))) == 0);
+    truc_buffer_close(&words);
+}
+
 json_t *admin_log_row(const struct admin_log_event *event)
 {
     char outcome[64], subject[17] = "", hash[2 * TRUC_HASH_SIZE + 1];
@@ -333,6 +352,7 @@ json_t *admin_log_row(const struct admin_log_event *event)
                             admin_json_text(event->facts->recipients), "subject_hash", subject, "bytes",
                             (json_int_t)event->facts->size, "event_hash", hash, "outcome", outcome);
     admin_must(row != NULL);
+    add_act(row, event);
     return row;
 }
 

@@ -75,7 +75,8 @@ TRUC_MUST_USE truc_error admin_log_walk(struct admin_log *log, const struct admi
 /* Content of the event that a walk stands on, appended. TRUC_E_NOT_FOUND: erased. */
 TRUC_MUST_USE truc_error admin_log_content(struct admin_log *log, const struct admin_log_event *event,
                                            struct truc_buffer *out);
-/* The facts of an event as a JSON object (no content, no personal data). New reference. */
+/* The facts of an event as a JSON object (no content, no personal data); an act of governance also in words: act,
+ * concerns, reason, words. New reference. */
 json_t *admin_log_row(const struct admin_log_event *event);
 /* "accepted", "duplicate of 12", "NOT_GRANTED". */
 void admin_outcome_text(const struct truc_outcome *outcome, char out[64]);

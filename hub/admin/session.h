@@ -39,9 +39,14 @@ TRUC_MUST_USE enum admin_exit admin_session_submit(struct admin_session *session
  * ADMIN_REFUSED if one was refused (said on stderr). */
 TRUC_MUST_USE enum admin_exit admin_session_settle(struct admin_session *session, json_t **rows);
 
+/* An act with the call's --reason; its own part is still to be filled in. */
+Truc__V1__Governance admin_act(const struct admin_call *call, Truc__V1__Governance__ActCase which);
 /* Signs and submits one act. */
 TRUC_MUST_USE enum admin_exit admin_session_govern(struct admin_session *session, const Truc__V1__Governance *act);
-/* One act from profile to receipt: connects, submits, waits, prints "done" lines (or the receipts as JSON). */
+/* One act in an open session, from submission to receipt: prints what was `did` (or the receipts as JSON). */
+TRUC_MUST_USE enum admin_exit admin_govern_in(struct admin_session *session, const Truc__V1__Governance *act,
+                                              const char *did);
+/* The same with its own connection. */
 TRUC_MUST_USE enum admin_exit admin_govern_once(const struct admin_call *call, const Truc__V1__Governance *act,
                                                 const char *did);
 /* Prints the receipts of acts: `did` and where they stand in the log. */

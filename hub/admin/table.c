@@ -13,6 +13,12 @@ void admin_must(bool ok)
     }
 }
 
+const char *admin_row_text(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    return text == NULL ? "" : text;
+}
+
 json_t *admin_json_time(int64_t time_us)
 {
     if (time_us == 0) {
@@ -229,6 +235,26 @@ void admin_table_print(const struct admin_call *call, const struct admin_column 
     free(cells);
     free(widths);
     free(right);
+}
+
+bool admin_line_print(const struct admin_column *columns, const size_t *widths, const json_t *row)
+{
+    for (size_t c = 0; columns[c].key != NULL; c++) {
+        bool last = columns[c + 1].key == NULL;
+        char *text = row == NULL ? strdup(columns[c].title) : cell_text(row, &columns[c]);
+        admin_must(text != NULL);
+        if (last && text[0] == '\0') {
+            free(text);
+            break;
+        }
+        if (widths != NULL) {
+            put_cell(text, widths[c], row != NULL && json_is_number(json_object_get(row, columns[c].key)), last);
+        } else {
+            printf("%s%s", c == 0 ? "" : "  ", text[0] == '\0' ? "-" : text);
+        }
+        free(text);
+    }
+    return fputc('\n', stdout) != EOF && fflush(stdout) == 0;
 }
 
 static const struct admin_column *column_of(const struct admin_column *columns, const char *key)

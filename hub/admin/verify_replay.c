@@ -234,6 +234,8 @@ static void replay_seal(struct replay *replay, const struct hub_input *input, co
             char why[256];
             snprintf(why, sizeof(why), "%s (%s)", why_invalid(replay, input), truc_error_string(error));
             stop_replaying(replay, &place, why);
+        } else {
+            verify_orders(replay, &input->u.seal, &place, first);
         }
     }
     if (ordinal < found->seal_count && found->unsigned_seals[ordinal]) {
@@ -444,6 +446,8 @@ static void close_all(struct replay *replay)
     hub_effects_close(&replay->effects);
     hub_state_close(&replay->state);
     hub_row_reader_free(&replay->rows);
+    hub_row_reader_free(&replay->ordered_rows);
+    hub_journal_reader_free(&replay->ordered);
     hub_journal_reader_free(&replay->reader);
     hub_slots_close(&replay->slots);
     hub_journal_close(&replay->journal);

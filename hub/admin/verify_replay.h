@@ -1,4 +1,4 @@
-/* The replaying child's state, shared by its two files. */
+/* The replaying child's state, shared by its files. */
 #ifndef HUB_ADMIN_VERIFY_REPLAY_H
 #define HUB_ADMIN_VERIFY_REPLAY_H
 
@@ -35,6 +35,8 @@ struct replay {
     struct hub_journal_reader *reader;
     struct hub_slots *slots;
     struct hub_row_reader *rows;
+    struct hub_journal_reader *ordered; /* what orders to replay name; NULL until there is one */
+    struct hub_row_reader *ordered_rows;
     struct hub_state *state;
     struct hub_core *core, *state_core;
     struct hub_effects effects;
@@ -53,6 +55,9 @@ void verify_checkpoint(struct replay *replay, struct truc_bytes note, const stru
                        const char *whose);
 /* The note key, as soon as genesis has named it. */
 void verify_take_note_key(struct replay *replay);
+/* A seal that was applied as leaf place->leaf: do its accepted orders to replay tell the truth about their events? */
+void verify_orders(struct replay *replay, const struct hub_seal_input *seal, const struct verify_place *place,
+                   uint64_t first_sequence);
 /* The state environment: opened before the journal, compared when the replay is as far as it is. */
 void verify_open_state(struct replay *replay, const char *data);
 void verify_compare_state(struct replay *replay);

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import shutil
 import socket
@@ -24,6 +25,22 @@ def run(*args, stdin=None, **environment):
     env.update(environment)
     command = [build_dir() / "truc", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, input=stdin)
+
+
+def on_terminal(command, typed=b""):
+    """-> (exit code, what it showed) of a command whose standard input and outputs are a terminal"""
+    master, slave = pty.openpty()
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        os.write(master, typed)
+        shown = b""
+        try:
+            while piece := os.read(master, 65536):
+                shown += piece
+        except OSError:  # the other side is closed: Linux tells it so
+            pass
+        os.close(master)
+        return process.wait(30), shown.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 class Command(HubCase):
@@ -128,6 +145,49 @@ class Agencies(Command):
         self.assertEqual({r["keyid"] for r in rows if r.get("keyid")}, {made["keyid"]})
         self.truc("agency", "add", self.code(), "--name", "n", "--key", folder / "sign.pem", expect=USAGE)
 
+    def test_an_agency_that_makes_its_own_keys(self):
+        """From `key new` to the first delivery; the administrator never sees a secret."""
+        code, own = self.code("K"), self.folder / "own-story"
+        told = self.truc("key", "new", "--out", own, by=False).stdout
+        self.assertIn("truc agency add", told)
+        self.assertIn("truc key add", told)
+        # What goes to the administrator is public, and a slip of the hand is stopped.
+        desk, sent = self.folder / "desk", self.folder / "for-agency"
+        desk.mkdir()
+        for name in ("sign.pub.pem", "transport.public"):
+            shutil.copy(own / name, desk / name)
+        keys = ("--key", desk / "sign.pub.pem", "--transport-key")
+        add = ("agency", "add", code, "--name", "n", "--profile-out", sent, "--endpoint", self.hub.endpoint)
+        self.truc(*add, *keys, own / "transport.secret", expect=USAGE)
+        self.truc(*add, *keys, desk / "nosuchfile", expect=USAGE)
+        self.assertFalse(sent.exists())
+        self.truc(*add, *keys, desk / "transport.public")
+        # What comes back holds no secret; alone neither half connects.
+        self.assertEqual(sorted(p.name for p in sent.iterdir()), ["hub.public", "note.key", "profile.yaml"])
+        self.assertIn("copy them into", self.truc("recv", by=own, expect=USAGE).stderr)
+        self.truc("recv", by=sent, expect=USAGE)
+        for path in sent.iterdir():
+            shutil.copy(path, own / path.name)
+        rows = self.json("key", "list", code, by=own)
+        public = (own / "transport.public").read_text("ascii").strip()
+        self.assertEqual([r["transport_key"] for r in rows if "transport_key" in r], [public])
+        b = self.new("R")
+        self.truc("grant", "add", f"of-{code}", "--from", code, "--to", b[0], "--type", "*", "--basis", "Test Act")
+        self.send((code, own), b, "--id", "own")
+        self.assertEqual(self.recv(b)[0]["event"]["id"], "own")
+
+    def test_the_public_part_of_a_profile_again(self):
+        code, _ = self.new()
+        out = self.folder / f"moved-{code}"
+        told = self.json("agency", "profile", code, "--out", out, "--endpoint", "tcp://hub.example:5590")
+        self.assertEqual(told, {"agency": code, "folder": str(out)})
+        self.assertIn('"tcp://hub.example:5590"', (out / "profile.yaml").read_text("utf-8"))
+        self.truc("agency", "profile", code, "--out", out, expect=NO)  # nothing is overwritten
+        for bad in ("hub.example:5590", "tcp://hub.example", "tcp://:1", 'tcp://a"b:1', "tcp://a:0"):
+            with self.subTest(bad):
+                self.truc("agency", "profile", code, "--out", self.folder / "bad", "--endpoint", bad, expect=USAGE)
+        self.assertFalse((self.folder / "bad").exists())
+
     def test_a_suspended_agency_is_cut_off_until_it_is_resumed(self):
         a, b = self.two()
         self.truc("agency", "suspend", a[0], "--reason", "audit")
@@ -168,7 +228,67 @@ class Agencies(Command):
         self.truc("agency", "quota", code, "--events-per-s", 1 << 32, "--bytes-per-s", 0, expect=USAGE)
         self.truc("agency", "quota", code, "--events-per-s", -1, "--bytes-per-s", 0, expect=USAGE)
         self.truc("agency", "quota", "NOSUCH", "--events-per-s", 1, "--bytes-per-s", 0, expect=REFUSED)
-        self.assertEqual(self.json("agency", "show", code)["quota_events_per_s"], 0)
+        self.truc("agency", "quota", code, "--none", "--events-per-s", 1, "--bytes-per-s", 0, expect=USAGE)
+        self.assertEqual(self.json("agency", "show", code)["quota_events_per_s"], 1024)
+
+    def test_a_new_agency_has_a_quota_unless_it_is_told_otherwise(self):
+        def quota(*more):
+            code = self.code("Q")
+            self.truc("agency", "add", code, "--name", "n", "--profile-out", self.folder / code, *more)
+            shown = self.json("agency", "show", code)
+            return shown["quota_events_per_s"], shown["quota_bytes_per_s"]
+
+        self.assertEqual(quota(), (1024, 4194304))
+        self.assertEqual(quota("--events-per-s", 5), (5, 4194304))
+        self.assertEqual(quota("--bytes-per-s", 0), (1024, 0))
+        self.assertEqual(quota("--no-quota"), (0, 0))
+        self.assertEqual(quota("--role", "auditor"), (1024, 4194304))
+        self.assertEqual(quota("--role", "administrator"), (0, 0))
+        again = self.folder / "contradiction"
+        add = ("agency", "add", self.code(), "--name", "n", "--profile-out", again)
+        self.truc(*add, "--no-quota", "--events-per-s", 1, expect=USAGE)
+        self.assertFalse(again.exists())
+
+    def test_the_quota_of_the_enrolment_holds_from_the_first_seal_until_it_is_lifted(self):
+        code, b = self.code("Q"), self.new("R")
+        folder = self.folder / code
+        self.truc("agency", "add", code, "--name", "n", "--profile-out", folder, "--events-per-s", 3)
+        self.truc("grant", "add", f"of-{code}", "--from", code, "--to", b[0], "--type", "*", "--basis", "Test Act")
+        client = self.hub.connect(profile.load(folder, code).agency)
+
+        def burst(name):
+            return client.submit(*[client.event(f"{name}.{i}", "x.v1", recipients=b[0]) for i in range(300)])
+
+        self.assertCodes(burst("first"), *[0] * 300)  # one second's tokens, and what is borrowed
+        with self.assertRaises(Refused) as caught:
+            burst("second")
+        self.assertEqual(caught.exception.reason, Reason.QUOTA)
+        self.assertIn("any number of events", self.truc("agency", "quota", code, "--none").stdout)
+        client = self.hub.connect(profile.load(folder, code).agency)
+        self.assertCodes(burst("third"), *[0] * 300)
+
+    def test_the_last_administrator_is_not_suspended_by_a_slip(self):
+        rows = self.json("agency", "list")
+        admins = [r["agency"] for r in rows if (r["role"], r["state"]) == ("administrator", "active")]
+        me = profile.admin_code(self.admin)
+        others = [a for a in admins if a != me]
+        for other in others:
+            self.truc("agency", "suspend", other)
+        try:
+            sequence = self.json("status")["next_sequence"]
+            done = self.truc("agency", "suspend", me, expect=USAGE, stdin="")
+            self.assertIn("last administrator", done.stderr)
+            self.assertIn("--yes", done.stderr)
+            self.assertEqual(self.json("status")["next_sequence"], sequence, "it was not even asked for")
+            # With --yes the hub is asked, and it refuses: so does it for the keys of that administrator.
+            self.truc("agency", "suspend", me, "--yes", expect=REFUSED)
+            for row in self.json("key", "list", me):
+                key = [row["keyid"]] if row.get("keyid") else ["--transport-key", row["transport_key"]]
+                self.assertIn("last valid", self.truc("key", "revoke", me, *key, expect=USAGE, stdin="").stderr)
+                self.truc("key", "revoke", me, *key, "--yes", expect=REFUSED)
+        finally:
+            for other in others:
+                self.truc("agency", "resume", other)
 
 
 class Keys(Command):
@@ -191,10 +311,32 @@ class Keys(Command):
         self.truc("key", "add", a[0], "--transport-key", made["transport_key"])
         rows = self.json("key", "list", a[0])
         self.assertIn(made["transport_key"], [r.get("transport_key") for r in rows])
-        self.truc("key", "revoke", a[0], "--transport-key", made["transport_key"])
+        self.truc("key", "revoke", a[0], "--transport-key", self.folder / f"transport-{a[0]}" / "transport.public")
         states = {r["transport_key"]: r["state"] for r in self.json("key", "list", a[0]) if r.get("transport_key")}
         self.assertEqual(states[made["transport_key"]], "revoked")
         self.assertGreater(len(self.json("key", "list")), len(rows))
+
+    def test_the_last_key_is_not_revoked_by_a_slip(self):
+        a, b = self.two()
+        (keyid,) = [r["keyid"] for r in self.json("key", "list", a[0]) if r.get("keyid")]
+        done = self.truc("key", "revoke", a[0], keyid, expect=USAGE, stdin="")
+        self.assertIn("last valid signing key", done.stderr)
+        self.assertIn("--yes", done.stderr)
+        self.send(a, b)
+        self.truc("key", "revoke", a[0], keyid, "--yes")
+        send = ("send", "--type", "x.v1", "--recipients", b[0], "--timeout", 3)
+        self.truc(*send, by=a[1], expect=(UNREACHABLE, REFUSED))
+
+    def test_on_a_terminal_it_asks(self):
+        a, b = self.two()
+        (keyid,) = [r["keyid"] for r in self.json("key", "list", a[0]) if r.get("keyid")]
+        command = [build_dir() / "truc", "key", "revoke", a[0], keyid, "--profile", self.admin]
+        for answer, expected in ((b"no\n", NO), (b"yes\n", DONE)):
+            code, text = on_terminal(command, answer)
+            self.assertEqual(code, expected, text)
+            self.assertIn("Type yes", text)
+            states = {r["state"] for r in self.json("key", "list", a[0]) if r.get("keyid")}
+            self.assertEqual(states, {"valid" if expected == NO else "revoked"})
 
     def test_usage(self):
         self.truc("key", "add", "X", expect=USAGE)
@@ -288,7 +430,7 @@ class Events(Command):
         self.truc("send", "--type", "x.v1", "somefile", by=a[1], expect=USAGE)
         self.truc("send", "--subject", "s", by=a[1], stdin="{}", expect=USAGE)
         self.truc("send", self.folder / "nosuchfile", by=a[1], expect=USAGE)
-        self.truc("send", by=a[1], stdin="not json", expect=NO)
+        self.truc("send", by=a[1], stdin="not json", expect=USAGE)
 
 
 class DeadLetters(Command):
@@ -366,6 +508,89 @@ class Watching(Command):
                 self.send(a, b, "--id", f"t{i}", type_=f"tail.{i}")
                 self.assertEqual(json.loads(tail.stdout.readline())["type"], f"tail.{i}")
             self.assertEqual(tail.wait(30), DONE)
+
+
+class Governance(Command):
+    """`log show` and `tail` say in words who did what to whom."""
+
+    def acts(self, since):
+        rows = self.home_json("log", "show", "--from", since)
+        return [(r["act"], r["concerns"], r["words"]) for r in rows if "act" in r]
+
+    def test_acts_in_words(self):
+        me, since = profile.admin_code(self.admin), self.json("status")["next_sequence"]
+        a, b = self.two("land.*")
+        self.truc("agency", "suspend", a[0], "--reason", "audit")
+        self.truc("agency", "suspend", a[0], expect=REFUSED)
+        self.truc("subscription", "add", b[0], "topic.*")
+        quota = ", with at most 1024 events and 4194304 bytes a second"
+        self.assertEqual(
+            self.acts(since),
+            [
+                ("enrol_agency", a[0], f'{me} enrolled {a[0]} "Office {a[0]}"{quota}'),
+                ("enrol_agency", b[0], f'{me} enrolled {b[0]} "Office {b[0]}"{quota}'),
+                (
+                    *("give_grant", f"of-{a[0]}"),
+                    f"{me} allowed {a[0]} to send land.* to {b[0]} (grant of-{a[0]}: Test Act)",
+                ),
+                ("suspend_agency", a[0], f"{me} suspended {a[0]}; reason: audit"),
+                ("suspend_agency", a[0], f"{me} tried to suspend {a[0]}"),
+                ("add_subscription", b[0], f"{me} subscribed {b[0]} to topic.*"),
+            ],
+        )
+        self.assertIn(f"{me} suspended {a[0]}; reason: audit", self.home("log", "show", "--from", since).stdout)
+        self.assertIn(f"{me} tried to suspend {a[0]}", self.home("tail", "--no-follow", "--last", 2).stdout)
+        self.assertIn(f"{me} began the log {self.hub.origin}", self.home("log", "show", "--to", 1).stdout)
+
+    def test_other_events_have_no_act(self):
+        a, b = self.two()
+        receipt = self.send(a, b)
+        (row,) = self.home_json("log", "show", "--from", receipt["sequence"])
+        self.assertNotIn("act", row)
+        self.assertTrue(self.home("tail", "--no-follow", "--last", 1).stdout.endswith("  accepted\n"))
+
+    def test_tail_has_titles_on_a_terminal_only(self):
+        self.new()
+        command = [build_dir() / "truc", "tail", "--home", self.hub.home, "--no-follow", "--last", "1"]
+        code, text = on_terminal(command)
+        self.assertEqual(code, DONE)
+        titles, row = text.splitlines()
+        self.assertRegex(titles, r"^SEQUENCE +ACCEPTED AT +SENDER +TYPE .* OUTCOME +ACT OF GOVERNANCE$")
+        for title, word in (("TYPE", "truc.governance.v1"), ("OUTCOME", "accepted")):
+            self.assertEqual(titles.index(title), row.index(word))
+        self.assertEqual(len(on_terminal(command + ["--json"])[1].splitlines()), 1)
+        self.assertEqual(len(self.home("tail", "--no-follow", "--last", 1).stdout.splitlines()), 1)
+
+
+class Parameters(Command):
+    def test_show_and_set(self):
+        before = self.json("parameters", "show")
+        self.assertEqual((before["event_bytes"], before["max_attempts"]), (1048576, 10))
+        self.truc("parameters", "set", "--event-bytes", 2048, "--max-attempts", 3, "--reason", "small offices")
+        after = self.json("parameters", "show")
+        self.assertEqual(after, dict(before, event_bytes=2048, max_attempts=3))
+        self.assertRegex(self.truc("parameters", "show").stdout, r"(?m)^EVENT BYTES +2048$")
+        # They hold: for the sender's own program, and in the log, which says who changed them.
+        a, b = self.two()
+        self.send(a, b, "--data", '"small"')
+        big = ("send", "--type", "x.v1", "--recipients", b[0], "--data", f'"{"x" * 3000}"')
+        self.truc(*big, by=a[1], expect=(NO, REFUSED))
+        words = self.home("log", "show", "--type", "truc.governance.v1").stdout
+        self.assertIn("changed the log's parameters: event_bytes=2048 max_attempts=3; reason: small offices", words)
+        self.truc("parameters", "set", "--event-bytes", 1048576, "--max-attempts", 10)
+        self.assertEqual(self.json("parameters", "show"), before)
+        self.truc("parameters", "show", by=a[1])  # they bind everybody: everybody may look
+
+    def test_wrong_ones(self):
+        code, folder = self.new()
+        self.truc("parameters", "set", expect=USAGE)
+        for option, value in (("event-bytes", 1023), ("event-bytes", 1048577), ("seal-events", 1025), ("hold", 0)):
+            with self.subTest(option=option, value=value):
+                self.assertIn(" to ", self.truc("parameters", "set", f"--{option}", value, expect=USAGE).stderr)
+        self.truc("parameters", "set", "--hold", 5, by=folder, expect=REFUSED)
+        before = self.json("parameters", "show")
+        self.assertIn("--yes", self.truc("parameters", "set", "--future-skew", 1, expect=USAGE, stdin="").stderr)
+        self.assertEqual(self.json("parameters", "show"), before)
 
 
 class Log(Command):
@@ -527,6 +752,29 @@ class ExitCodes(Command):
         for name in names:
             with self.subTest(name):
                 self.assertTrue(self.truc(*name.split(), "--help", by=False).stdout.startswith(f"usage: truc {name}"))
+
+    def test_options_before_the_command(self):
+        done = run("--profile", self.admin, "--json", "--timeout", 20, "agency", "list")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertEqual(json.loads(done.stdout)[0]["role"], "administrator")
+        self.assertEqual(run(f"--profile={self.admin}", "agency", "list").returncode, DONE)
+        self.assertEqual(run("--home", self.hub.home, "log", "show").returncode, DONE)
+        for args in (["--profile"], ["--bogus", "status"], ["--profile", self.admin, "tail"], ["--json"]):
+            with self.subTest(args):
+                done = run(*args)
+                self.assertEqual(done.returncode, USAGE)
+                self.assertTrue(done.stderr.strip())
+
+    def test_help_of_one_command_and_of_a_family(self):
+        for name in ("agency add", "recv", "parameters set"):
+            text = self.truc("help", *name.split(), by=False).stdout
+            self.assertEqual(text, self.truc(*name.split(), "--help", by=False).stdout)
+            self.assertIn(f"\nExample\n  truc {name}", text)
+        family = self.truc("help", "key", by=False).stdout
+        self.assertEqual(family, self.truc("key", "--help", by=False).stdout)
+        self.assertIn("truc key revoke CODE [KEYID]", family)
+        self.truc("help", "nonsense", by=False, expect=USAGE)
+        self.truc("nonsense", "--help", by=False, expect=USAGE)
 
     def test_wrong_usage(self):
         for args in (["nonsense"], ["agency"], ["status", "--bogus"], ["agency", "add"], ["agency", "add", "X"], []):

@@ -101,6 +101,29 @@ class Acts(HubCase):
         self.assertCodes(r, Reason.NOT_GRANTED)
 
 
+class LastAdministrator(HubCase):
+    def test_nobody_is_left_to_govern_without_a_way_in(self):
+        """The last administrator keeps a signing key and a transport key: one without the other does not count."""
+        folder = self.hub.home / "admin-2"
+        me, second = self.hub.admin_agency, profile.load(folder, profile.admin_code(folder)).agency
+        self.hub.govern(revoke_key=truc.RevokeKey(agency=second.code, transport_key=second.transport_key))
+        for act in (
+            dict(revoke_key=truc.RevokeKey(agency=me.code, transport_key=me.transport_key)),
+            dict(revoke_key=truc.RevokeKey(agency=me.code, keyid=me.keyid)),
+            dict(suspend_agency=truc.AgencyRef(agency=me.code)),
+        ):
+            with self.subTest(list(act)[0]):
+                self.hub.govern(expect=Reason.ILLEGAL_TRANSITION, **act)
+        twin = Agency(second.code, private=second.private)
+        self.hub.govern(add_key=truc.AddKey(agency=second.code, transport_key=twin.transport_key))
+        again = Agency(me.code, private=me.private)
+        self.hub.govern(add_key=truc.AddKey(agency=me.code, transport_key=again.transport_key))
+        self.hub.govern(revoke_key=truc.RevokeKey(agency=me.code, transport_key=again.transport_key))
+        # With two who can act, one may go, and comes back.
+        self.hub.govern(by=self.hub.connect(twin), suspend_agency=truc.AgencyRef(agency=me.code))
+        self.hub.govern(by=self.hub.connect(twin), resume_agency=truc.AgencyRef(agency=me.code))
+
+
 class Keys(HubCase):
     def test_a_second_signing_key_seals_and_the_first_may_go(self):
         a, b = self.pair()
@@ -184,6 +207,7 @@ class Queries(HubCase):
         "deadletters": "agency number sequence reason attempts since note",
         "sessions": "session agency instance software since submitted delivered credit_events",
         "refusals": "reason count",
+        "parameters": "event_bytes seal_events seal_bytes future_skew_s past_horizon_s inbox_age_s max_attempts hold_s",
     }
 
     @classmethod
@@ -212,7 +236,7 @@ class Queries(HubCase):
         for what in self.ROWS:
             with self.subTest(what):
                 reason, rows, _ = client.query_page(what)
-                if what in ("keys", "inbox", "deadletters"):
+                if what in ("keys", "inbox", "deadletters", "parameters"):
                     self.assertEqual(reason, 0)
                 else:
                     self.assertEqual((reason, rows), (Reason.NOT_GRANTED, []))

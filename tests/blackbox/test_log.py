@@ -22,6 +22,10 @@ class Proofs(HubCase):
         kinds = ["ok.v1", "no.v1", "ok.v1", "ok.v1", "no.v1"]
         cls.events = [client.event(f"{i}", k, recipients="RECEIVER", data=b"x" * i) for i, k in enumerate(kinds)]
         cls.receipt = client.submit(*cls.events)
+        # Evidence holds the event: a recipient may see what was handed to it.
+        receiver = cls.hub.connect(cls.b)
+        receiver.credit(10)
+        receiver.ack(*receiver.receive(3))
 
     def sequence(self, i):
         return self.receipt.outcomes[i].sequence

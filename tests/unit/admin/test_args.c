@@ -85,6 +85,44 @@ static void mistakes_are_usage_errors(void **state)
     assert_int_equal(READ(&call, "a", "--name"), ADMIN_USAGE);
 }
 
+/* argv in, the reordered line out, words joined by one space. */
+static void order_line(const char *const *words, enum admin_exit expected, const char *line)
+{
+    char *argv[16], *out[18], joined[256] = "";
+    int argc = 0;
+    for (; words[argc] != NULL; argc++) {
+        argv[argc] = (char *)(uintptr_t)words[argc];
+    }
+    argv[argc] = NULL;
+    assert_int_equal(admin_args_order(argc, argv, out), expected);
+    for (int i = 0; expected == ADMIN_OK && i < argc; i++) {
+        size_t at = strlen(joined);
+        snprintf(joined + at, sizeof(joined) - at, "%s%s", i == 0 ? "" : " ", out[i]);
+    }
+    if (expected == ADMIN_OK) {
+        assert_null(out[argc]);
+        assert_string_equal(joined, line);
+    }
+}
+
+#define ORDER(line, ...) order_line((const char *const[]){"truc", __VA_ARGS__, NULL}, ADMIN_OK, line)
+
+static void common_options_may_stand_before_the_command(void **state)
+{
+    (void)state;
+    ORDER("truc status --profile P --json", "--profile", "P", "--json", "status");
+    ORDER("truc agency list --profile=P --timeout 3 X", "--profile=P", "agency", "--timeout", "3", "list", "X");
+    ORDER("truc log show --home H --from 1", "--home", "H", "log", "show", "--from", "1");
+    ORDER("truc send file --profile P", "send", "file", "--profile", "P"); /* behind it they stay where they are */
+    ORDER("truc help agency add", "help", "agency", "add");
+    ORDER("truc --version", "--version");
+    ORDER("truc nonsense --json --bogus", "--json", "nonsense", "--bogus");
+    /* a command that does not know the option says so itself; a value is never taken for a command */
+    ORDER("truc agency --profile status", "--profile", "status", "agency");
+    order_line((const char *const[]){"truc", "--profile", NULL}, ADMIN_USAGE, NULL);
+    order_line((const char *const[]){"truc", "agency", "--timeout", NULL}, ADMIN_USAGE, NULL);
+}
+
 static void numbers_reach_to_the_last_one(void **state)
 {
     uint64_t number = 0;
@@ -98,10 +136,11 @@ static void numbers_reach_to_the_last_one(void **state)
 static void every_command_of_the_tables_is_sound(void **state)
 {
     static const struct admin_command *const tables[] = {
-        admin_init_commands,         admin_agency_commands,     admin_key_commands,     admin_grant_commands,
-        admin_subscription_commands, admin_send_commands,       admin_receive_commands, admin_tail_commands,
-        admin_status_commands,       admin_deadletter_commands, admin_show_commands,    admin_export_commands,
-        admin_verify_commands,       admin_evidence_commands,   admin_replay_commands};
+        admin_init_commands,    admin_enrol_commands,  admin_parameters_commands,   admin_agency_commands,
+        admin_key_commands,     admin_grant_commands,  admin_subscription_commands, admin_send_commands,
+        admin_receive_commands, admin_tail_commands,   admin_status_commands,       admin_deadletter_commands,
+        admin_show_commands,    admin_export_commands, admin_verify_commands,       admin_evidence_commands,
+        admin_replay_commands};
     size_t commands = 0;
     (void)state;
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
@@ -118,7 +157,7 @@ static void every_command_of_the_tables_is_sound(void **state)
             assert_true(count <= ADMIN_OPTIONS_MAX);
         }
     }
-    assert_int_equal(commands, 30);
+    assert_int_equal(commands, 33);
 }
 
 /* A name that carries an escape sequence must not rewrite the administrator's screen. */
@@ -151,6 +190,7 @@ int main(void)
         cmocka_unit_test(options_and_operands_come_in_any_order),
         cmocka_unit_test(times_are_read_with_their_offset),
         cmocka_unit_test(mistakes_are_usage_errors),
+        cmocka_unit_test(common_options_may_stand_before_the_command),
         cmocka_unit_test(numbers_reach_to_the_last_one),
         cmocka_unit_test(every_command_of_the_tables_is_sound),
         cmocka_unit_test(foreign_text_cannot_steer_the_terminal),
