@@ -16,7 +16,7 @@ struct reader {
     struct truc_buffer *why;
     yaml_document_t *document;
     bool *seen;
-    size_t *lines;      /* where a missing key would stand: the line of its mapping */
+    size_t *lines;      /* where each key stands; a missing one: the line of its mapping */
     bool wrong;         /* something was said in `why` */
     truc_error failure; /* no memory: ends the reading */
 };
@@ -164,6 +164,11 @@ static void add_string(struct reader *r, const struct truc_config_field *field, 
 
 static void set_scalar(struct reader *r, const struct truc_config_field *field, const char *text, size_t line)
 {
+    const char *wrong = field->check != NULL ? field->check(text) : NULL;
+    if (wrong != NULL) {
+        complain(r, line, field->key, "\"%.60s\" %s", text, wrong);
+        return;
+    }
     switch (field->kind) {
     case TRUC_CONFIG_STRING: {
         char *copy = text_of(r, text);
@@ -289,6 +294,7 @@ static void read_mapping(struct reader *r, const yaml_node_t *mapping, const cha
             complain(r, line, path, "stands here twice");
         } else if (field != NULL) {
             r->seen[field - r->fields] = true;
+            r->lines[field - r->fields] = line;
             read_value(r, field, value);
         } else if (length >= (int)sizeof path || !enter_section(r, path, line)) {
             complain(r, line, path, "unknown key");
@@ -356,15 +362,14 @@ static void read_document(struct reader *r, yaml_parser_t *parser)
     yaml_document_delete(&document);
 }
 
-truc_error truc_config_read(const char *name, struct truc_bytes text, const struct truc_config_field *fields,
-                            size_t count, void *target, struct truc_buffer *why)
+truc_error truc_config_read_partly(const char *name, struct truc_bytes text, const struct truc_config_field *fields,
+                                   size_t count, void *target, size_t *lines, struct truc_buffer *why)
 {
     yaml_parser_t parser;
-    struct reader r = {.name = name, .fields = fields, .count = count, .target = target, .why = why};
+    struct reader r = {.name = name, .fields = fields, .count = count, .target = target, .why = why, .lines = lines};
     r.seen = calloc(count + 1, sizeof *r.seen);
-    r.lines = calloc(count + 1, sizeof *r.lines);
     bool parsing = yaml_parser_initialize(&parser) == 1;
-    if (r.seen == NULL || r.lines == NULL || !parsing) {
+    if (r.seen == NULL || !parsing) {
         r.failure = TRUC_E_NOMEM;
         goto out;
     }
@@ -378,12 +383,35 @@ out:
         yaml_parser_delete(&parser);
     }
     free(r.seen);
-    free(r.lines);
-    truc_error error = r.failure != TRUC_OK ? r.failure : r.wrong ? TRUC_E_CONFIG : TRUC_OK;
+    if (r.failure != TRUC_OK) {
+        truc_config_close(fields, count, target);
+    }
+    return r.failure != TRUC_OK ? r.failure : r.wrong ? TRUC_E_CONFIG : TRUC_OK;
+}
+
+truc_error truc_config_read(const char *name, struct truc_bytes text, const struct truc_config_field *fields,
+                            size_t count, void *target, struct truc_buffer *why)
+{
+    size_t *lines = calloc(count + 1, sizeof *lines);
+    if (lines == NULL) {
+        return TRUC_E_NOMEM;
+    }
+    truc_error error = truc_config_read_partly(name, text, fields, count, target, lines, why);
     if (error != TRUC_OK) {
         truc_config_close(fields, count, target);
     }
+    free(lines);
     return error;
+}
+
+size_t truc_config_line(const struct truc_config_field *fields, size_t count, const size_t *lines, const char *key)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(fields[i].key, key) == 0) {
+            return lines[i];
+        }
+    }
+    abort(); /* a key that is not in the table is a bug of the caller */
 }
 
 truc_error truc_config_load(const char *path, const struct truc_config_field *fields, size_t count, void *target,

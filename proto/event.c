@@ -49,7 +49,7 @@ static bool read_name(struct truc_bytes name, unsigned *hash)
     return !name_is_reserved(name);
 }
 
-static bool recipients_are_valid(struct truc_bytes recipients)
+bool truc_recipients_are_valid(struct truc_bytes recipients)
 {
     size_t at = 0, count = 0;
     struct truc_bytes one;
@@ -179,7 +179,7 @@ static bool note_attribute(const struct truc_attribute *attribute, struct truc_e
     case 10:
         if (IS(name, "recipients")) {
             out->recipients = text;
-            return is_string && recipients_are_valid(text);
+            return is_string && truc_recipients_are_valid(text);
         }
         return true;
     case 15:

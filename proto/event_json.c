@@ -1,130 +1,19 @@
-/* CloudEvents JSON format, one object. Numbers and strings inside "data" are carried as they were written, never
- * through a double: what an agency seals is what it wrote. */
+/* From the CloudEvents JSON format, one object, to an event. Numbers and strings inside "data" are carried as they were
+ * written, never through a double: what an agency seals is what it wrote. */
+#include "proto/json_text.h"
 #include "proto/wire.h"
-#include "truc/event.h"
 
 #include <jansson.h>
 #include <stdarg.h>
 
 #define JSON_MAX ((size_t)8 * TRUC_EVENT_MAX) /* an event's bytes as escaped JSON text */
 #define JSON_TYPE "application/json"
-
-/* ---- JSON text as it stands -------------------------------------------------------------------------------------- */
-
-static bool is_space(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static size_t skip_spaces(struct truc_bytes json, size_t at)
-{
-    while (at < json.size && is_space(json.data[at])) {
-        at++;
-    }
-    return at;
-}
-
-/* `at` stands on the opening quote; returns the place behind the closing one. */
-static size_t skip_string(struct truc_bytes json, size_t at)
-{
-    for (at++; at < json.size && json.data[at] != '"'; at++) {
-        if (json.data[at] == '\\') {
-            at++;
-        }
-    }
-    return at < json.size ? at + 1 : json.size;
-}
-
-/* Returns the place of the ',' or '}' that ends the value at `at`. */
-static size_t skip_value(struct truc_bytes json, size_t at)
-{
-    size_t depth = 0;
-    while (at < json.size) {
-        uint8_t c = json.data[at];
-        if (c == '"') {
-            at = skip_string(json, at);
-            continue;
-        }
-        if (depth == 0 && (c == ',' || c == '}')) {
-            return at;
-        }
-        if (c == '{' || c == '[') {
-            depth++;
-        } else if (c == '}' || c == ']') {
-            depth--;
-        }
-        at++;
-    }
-    return at;
-}
-
-/* The text of a member of an object that jansson has found well formed. false: not there under this spelling. */
-static bool raw_member(struct truc_bytes json, const char *quoted_key, struct truc_bytes *out)
-{
-    const struct truc_bytes wanted = truc_bytes_of(quoted_key);
-    size_t at = skip_spaces(json, 0) + 1;
-    while (at < json.size) {
-        size_t key = skip_spaces(json, at), end, value;
-        if (key >= json.size || json.data[key] != '"') {
-            return false;
-        }
-        end = skip_string(json, key);
-        value = skip_spaces(json, end) + 1; /* behind the colon */
-        if (value > json.size) {
-            return false;
-        }
-        at = skip_value(json, value);
-        if (truc_bytes_equal(wanted, truc_bytes(json.data + key, end - key))) {
-            *out = truc_bytes(json.data + value, at - value);
-            return true;
-        }
-        at++;
-    }
-    return false;
-}
-
-/* Appends well-formed JSON without the white space between its tokens: one line, and nothing else is changed. */
-static truc_error append_minified(struct truc_bytes json, struct truc_buffer *out)
-{
-    truc_error error = truc_buffer_reserve(out, json.size);
-    if (error != TRUC_OK) {
-        return error;
-    }
-    for (size_t at = 0; at < json.size;) {
-        size_t size = 1;
-        if (json.data[at] == '"') {
-            size = skip_string(json, at) - at;
-        } else if (is_space(json.data[at])) {
-            at++;
-            continue;
-        }
-        memcpy(out->data + out->size, json.data + at, size);
-        out->size += size;
-        at += size;
-    }
-    return TRUC_OK;
-}
-
-static bool ends_with(struct truc_bytes text, const char *end)
-{
-    size_t size = strlen(end);
-    return text.size >= size && strncasecmp((const char *)text.data + text.size - size, end, size) == 0;
-}
-
-/* application/json, text/json, anything+json, with or without parameters. */
-static bool type_is_json(struct truc_bytes type)
-{
-    const uint8_t *semicolon = type.size == 0 ? NULL : memchr(type.data, ';', type.size);
-    if (semicolon != NULL) {
-        type.size = (size_t)(semicolon - type.data);
-    }
-    while (type.size > 0 && type.data[type.size - 1] == ' ') {
-        type.size--;
-    }
-    return ends_with(type, "/json") || ends_with(type, "+json");
-}
-
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* CloudEvents attributes are never arrays, and yet an array is what one writes first. */
+#define RECIPIENTS_FORM                                                                                                \
+    "\"recipients\" should be one string, not an array: agency codes and @groups separated by commas, without "        \
+    "spaces, "                                                                                                         \
+    "at most %d, as in \"recipients\": \"H14.09,@land-offices\"",                                                      \
+        TRUC_RECIPIENTS_COUNT
 
 /* What the event being built borrows from. */
 struct reading {
@@ -199,7 +88,7 @@ static truc_error add_text(struct reading *reading, const char *name, const json
         return refuse(reading->why, "\"subject\" is empty, over %d bytes, or has control characters", TRUC_ID_MAX);
     }
     if (strcmp(name, "recipients") == 0) {
-        return refuse(reading->why, "\"recipients\" is not a list of agency codes and @groups separated by commas");
+        return refuse(reading->why, RECIPIENTS_FORM);
     }
     return refuse(reading->why, "attribute \"%s\" has control characters or may not be set", name);
 }
@@ -268,6 +157,9 @@ static truc_error read_member(struct reading *reading, const char *name, const j
     if (!name_is_printable(name)) {
         return refuse(reading->why, "an attribute's name is not 1 to 20 of a-z and 0-9");
     }
+    if (strcmp(name, "recipients") == 0 && !json_is_string(value)) {
+        return refuse(reading->why, RECIPIENTS_FORM);
+    }
     if (json_is_integer(value) || json_is_boolean(value)) {
         return add_number(reading, name, value);
     }
@@ -283,24 +175,13 @@ static truc_error read_member(struct reading *reading, const char *name, const j
     return add_text(reading, name, value);
 }
 
-/* The event's data_type from its attributes, empty where absent. */
-static struct truc_bytes declared_type(const struct truc_event *event)
-{
-    for (size_t i = 0; i < event->attribute_count; i++) {
-        if (truc_bytes_equal(event->attributes[i].name, truc_bytes_of("datacontenttype"))) {
-            return event->attributes[i].text;
-        }
-    }
-    return truc_bytes(NULL, 0);
-}
-
 static truc_error copy_json_data(struct reading *reading)
 {
     struct truc_bytes raw;
     char *dumped;
     truc_error error;
-    if (raw_member(reading->json, "\"data\"", &raw)) {
-        return append_minified(raw, &reading->data);
+    if (truc_json_member(reading->json, "\"data\"", &raw)) {
+        return truc_json_append_minified(raw, &reading->data);
     }
     /* The key was written with escapes. */
     dumped = json_dumps(reading->text_data, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -315,7 +196,7 @@ static truc_error copy_json_data(struct reading *reading)
 static truc_error read_data(struct reading *reading)
 {
     struct truc_event *event = &reading->event;
-    struct truc_bytes type = declared_type(event);
+    struct truc_bytes type = truc_event_declared_type(event);
     truc_error error;
     if (reading->text_data != NULL && reading->base64_data != NULL) {
         return refuse(reading->why, "\"data\" and \"data_base64\" exclude each other");
@@ -333,11 +214,11 @@ static truc_error read_data(struct reading *reading)
         return TRUC_OK;
     }
     event->data_kind = TRUC_DATA_TEXT;
-    if (json_is_string(reading->text_data) && !type_is_json(type)) {
+    if (json_is_string(reading->text_data) && !truc_type_is_json(type)) {
         event->data = text_of(reading->text_data);
         return TRUC_OK;
     }
-    if (type.size != 0 && !type_is_json(type)) {
+    if (type.size != 0 && !truc_type_is_json(type)) {
         return refuse(reading->why, "\"datacontenttype\" is not JSON, so \"data\" must be a string");
     }
     error = copy_json_data(reading);
@@ -449,7 +330,7 @@ truc_error truc_event_from_json_with(struct truc_bytes json, const struct truc_e
     if (json.size == 0 || json.size > JSON_MAX) {
         return refuse(why, "empty, or over %zu bytes", JSON_MAX);
     }
-    object = json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES, &json_error);
+    object = json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &json_error);
     if (object == NULL) {
         /* jansson's own sentence quotes the text, which may hold personal data */
         const char *what = "not well-formed JSON";
@@ -474,153 +355,5 @@ out:
     json_decref(object);
     truc_buffer_close(&reading.data);
     truc_buffer_close(&reading.salt);
-    return error;
-}
-
-/* ---- writing ---------------------------------------------------------------------------------------------------- */
-
-static truc_error put(struct truc_buffer *out, const char *text)
-{
-    return truc_buffer_append(out, text, strlen(text));
-}
-
-static size_t escape(uint8_t c, char text[8])
-{
-    int size = 0;
-    if (c == '"' || c == '\\') {
-        size = snprintf(text, 8, "\\%c", c);
-    } else if (c < 0x20) {
-        size = c == '\n' ? snprintf(text, 8, "\\n") : snprintf(text, 8, "\\u%04x", c);
-    }
-    return size < 0 ? 0 : (size_t)size;
-}
-
-/* A JSON string. Text that is not UTF-8 would not be JSON: TRUC_E_MALFORMED. */
-static truc_error put_string(struct truc_buffer *out, struct truc_bytes text)
-{
-    size_t begin = 0;
-    truc_error error = truc_utf8_is_valid(text) ? put(out, "\"") : TRUC_E_MALFORMED;
-    for (size_t i = 0; i < text.size && error == TRUC_OK; i++) {
-        char escaped[8];
-        size_t size = escape(text.data[i], escaped);
-        if (size == 0) {
-            continue;
-        }
-        error = truc_buffer_append(out, text.data + begin, i - begin);
-        if (error == TRUC_OK) {
-            error = truc_buffer_append(out, escaped, size);
-        }
-        begin = i + 1;
-    }
-    if (error == TRUC_OK && begin < text.size) {
-        error = truc_buffer_append(out, text.data + begin, text.size - begin);
-    }
-    return error == TRUC_OK ? put(out, "\"") : error;
-}
-
-static truc_error put_base64(struct truc_buffer *out, struct truc_bytes bytes)
-{
-    truc_error error = put(out, "\"");
-    if (error == TRUC_OK) {
-        error = truc_base64_encode(bytes, out);
-    }
-    return error == TRUC_OK ? put(out, "\"") : error;
-}
-
-/* `,"name":` or, for the first member, `{"name":`. */
-static truc_error put_name(struct truc_buffer *out, const char *before, struct truc_bytes name)
-{
-    truc_error error = put(out, before);
-    if (error == TRUC_OK) {
-        error = put_string(out, name);
-    }
-    return error == TRUC_OK ? put(out, ":") : error;
-}
-
-static truc_error put_text_member(struct truc_buffer *out, const char *before, const char *name, struct truc_bytes text)
-{
-    truc_error error = put_name(out, before, truc_bytes_of(name));
-    return error == TRUC_OK ? put_string(out, text) : error;
-}
-
-static truc_error put_attribute(struct truc_buffer *out, const struct truc_attribute *attribute)
-{
-    char time[40];
-    truc_error error = put_name(out, ",", attribute->name);
-    if (error != TRUC_OK) {
-        return error;
-    }
-    switch (attribute->kind) {
-    case TRUC_VALUE_BOOLEAN:
-        return put(out, attribute->number != 0 ? "true" : "false");
-    case TRUC_VALUE_INTEGER:
-        return truc_buffer_printf(out, "%lld", (long long)attribute->number);
-    case TRUC_VALUE_STRING:
-    case TRUC_VALUE_URI:
-    case TRUC_VALUE_URI_REF:
-        return put_string(out, attribute->text);
-    case TRUC_VALUE_BYTES:
-        return put_base64(out, attribute->text);
-    case TRUC_VALUE_TIMESTAMP:
-        truc_time_format(attribute->number, time);
-        return put_string(out, truc_bytes_of(time));
-    }
-    return TRUC_E_INVALID;
-}
-
-/* Whether text that is declared JSON can be embedded: null could not be told from no data. */
-static bool embeds(struct truc_bytes text)
-{
-    json_t *value =
-        text.size == 0 ? NULL
-                       : json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
-    bool result = value != NULL && !json_is_null(value);
-    json_decref(value);
-    return result;
-}
-
-static truc_error put_data(struct truc_buffer *out, const struct truc_event *event)
-{
-    struct truc_bytes type = declared_type(event);
-    truc_error error;
-    if (event->data_kind == TRUC_DATA_NONE) {
-        return TRUC_OK;
-    }
-    if (event->data_kind == TRUC_DATA_TEXT && !type_is_json(type)) {
-        return put_text_member(out, ",", "data", event->data);
-    }
-    if (event->data_kind == TRUC_DATA_TEXT && embeds(event->data)) {
-        error = put_name(out, ",", truc_bytes_of("data"));
-        return error == TRUC_OK ? append_minified(event->data, out) : error;
-    }
-    error = put_name(out, ",", truc_bytes_of("data_base64"));
-    return error == TRUC_OK ? put_base64(out, event->data) : error;
-}
-
-truc_error truc_event_to_json(const struct truc_event *event, struct truc_buffer *out)
-{
-    const size_t before = out->size;
-    truc_error error = put_text_member(out, "{", "specversion", event->spec_version);
-    if (error == TRUC_OK) {
-        error = put_text_member(out, ",", "id", event->id);
-    }
-    if (error == TRUC_OK) {
-        error = put_text_member(out, ",", "source", event->source);
-    }
-    if (error == TRUC_OK) {
-        error = put_text_member(out, ",", "type", event->type);
-    }
-    for (size_t i = 0; i < event->attribute_count && error == TRUC_OK; i++) {
-        error = put_attribute(out, &event->attributes[i]);
-    }
-    if (error == TRUC_OK) {
-        error = put_data(out, event);
-    }
-    if (error == TRUC_OK) {
-        error = put(out, "}");
-    }
-    if (error != TRUC_OK) {
-        out->size = before;
-    }
     return error;
 }

@@ -1,34 +1,8 @@
 #include "adapters/files/draft.h"
 
-#include "truc/config.h"
-
-#include <errno.h>
-
-truc_error files_key_open(const char *path, struct files_key *out)
-{
-    struct truc_buffer read = {0};
-    truc_error error = truc_file_read(path, sizeof out->bytes, &read);
-    if (error == TRUC_OK && read.size != sizeof out->bytes) {
-        error = TRUC_E_CORRUPT;
-    }
-    if (error == TRUC_OK) {
-        memcpy(out->bytes, read.data, sizeof out->bytes);
-    } else if (error == TRUC_E_IO && errno == ENOENT) {
-        error = truc_random(out->bytes, sizeof out->bytes);
-        if (error == TRUC_OK) {
-            error = truc_file_write(path, truc_bytes(out->bytes, sizeof out->bytes), 0600, false);
-        }
-    }
-    if (read.data != NULL) {
-        truc_wipe(read.data, read.capacity);
-    }
-    truc_buffer_close(&read);
-    return error;
-}
-
 /* SHA-256(key, what for, SHA-256(name), SHA-256(text)): all parts of fixed length, so that no two inputs run together.
  */
-static void derive(const struct files_key *key, const char what[4], struct truc_bytes name, struct truc_bytes text,
+static void derive(const struct draft_key *key, const char what[4], struct truc_bytes name, struct truc_bytes text,
                    uint8_t out[16])
 {
     struct truc_hash name_hash, text_hash, hash;

@@ -3,21 +3,13 @@
 #ifndef TRUC_FILES_DRAFT_H
 #define TRUC_FILES_DRAFT_H
 
+#include "adapters/draft/key.h"
 #include "truc/event.h"
-
-/* Random bytes of this adapter, secret: ids and salts that files do not bring are derived from it and the text, so that
- * they are the same again, and yet tell nobody anything about the text. */
-struct files_key {
-    uint8_t bytes[32];
-};
-
-/* Reads it, or makes it at the first start (0600, synced). Errors: TRUC_E_IO (errno), TRUC_E_CORRUPT, TRUC_E_CRYPTO. */
-TRUC_MUST_USE truc_error files_key_open(const char *path, struct files_key *out);
 
 struct files_draft_rules {
     const char *agency;
     const char *type, *source, *recipients; /* defaults; NULL: none. `source` stands behind "urn:truc:AGENCY:" */
-    const struct files_key *key;
+    const struct draft_key *key;
 };
 
 /* `name` is the file's name as the agency gave it: with the text it makes the id where there is none, so that two files

@@ -31,7 +31,7 @@ struct incoming {
     struct truc_client *client;
     struct folder in, staging;
     struct published published;
-    uint64_t round; /* of steps: what was acked in one before this one is durable */
+    uint64_t round; /* acks with a mark (truc_client_mark) below it are durable */
     struct batch_entry batch[BATCH_MAX];
     size_t count;
     bool blocked;      /* the folder takes nothing */
@@ -364,7 +364,7 @@ static truc_error ack_shown(struct incoming *in)
             error = truc_client_ack(in->client, entry->number);
             /* Not outstanding any more: it comes again, and the list says that it was shown. */
             if (listed != NULL && error == TRUC_OK) {
-                listed->answered = in->round;
+                listed->answered = truc_client_mark(in->client);
             }
             error = answered(error);
         } else {
@@ -494,7 +494,7 @@ void incoming_on_settled(struct incoming *in, uint64_t first, uint32_t count)
 truc_error incoming_work(struct incoming *in)
 {
     truc_error error = in->failed;
-    in->round++; /* the step that has just returned has committed the acks of before */
+    in->round = truc_client_synced(in->client) + 1;
     if (error == TRUC_OK) {
         error = flush(in);
     }

@@ -28,7 +28,7 @@ static const char usage[] =
 struct files {
     struct files_settings settings;
     struct files_draft_rules rules;
-    struct files_key key;
+    struct draft_key key;
     struct truc_profile *profile;
     struct truc_client *client;
     struct outgoing *outgoing;
@@ -219,7 +219,7 @@ static truc_error open_key(struct files *files)
     if (asprintf(&path, "%s/files.key", truc_profile_config(files->profile)->spool) < 0) {
         return TRUC_E_NOMEM;
     }
-    truc_error error = files_key_open(path, &files->key);
+    truc_error error = draft_key_open(path, &files->key);
     int saved = errno;
     free(path);
     errno = saved;
@@ -281,8 +281,10 @@ static int configure(struct files *files, const char *path, bool check)
     enum truc_log_level level = TRUC_LOG_INFO;
     int exit_code = EXIT_DONE;
     truc_error error = files_settings_load(path, &files->settings, &why);
-    if (error == TRUC_OK) {
-        error = truc_profile_load(files->settings.profile, &files->profile, &why);
+    if ((error == TRUC_OK || error == TRUC_E_CONFIG) && files->settings.profile != NULL) {
+        /* Also where the settings are wrong: all errors are told in one run. */
+        truc_error profile_error = truc_profile_load(files->settings.profile, &files->profile, &why);
+        error = error == TRUC_OK || profile_error == TRUC_E_NOMEM ? profile_error : error;
     }
     if (error == TRUC_OK) {
         error = truc_log_level_parse(files->settings.log_level, &level);

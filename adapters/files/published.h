@@ -10,7 +10,7 @@
 
 struct published_entry {
     uint64_t number, sequence;
-    uint64_t answered; /* the round in which it was acked; 0: not yet */
+    uint64_t answered; /* the client's mark of its ack; 0: not yet */
 };
 
 struct published {
@@ -26,7 +26,7 @@ struct published_entry *published_find(const struct published *published, uint64
 TRUC_MUST_USE truc_error published_add(struct published *published, uint64_t number, uint64_t sequence);
 void published_remove(struct published *published, uint64_t number);
 void published_forget(struct published *published, uint64_t first, uint64_t last);
-/* Drops what was answered before this round: those acks are durable. */
+/* Drops what was answered with a lower mark: those acks are durable. */
 void published_forget_answered(struct published *published, uint64_t round);
 /* Makes it durable, with its folder. Errors as folder_put. */
 TRUC_MUST_USE truc_error published_save(const struct published *published, const struct folder *folder);

@@ -16,6 +16,28 @@
         .fallback = (text)                                                                                             \
     }
 
+static const char *check_pattern(const char *text)
+{
+    return truc_type_pattern_is_valid(truc_bytes_of(text)) ? NULL
+                                                           : "is not an event type: a-z 0-9 . - _, and * at its end";
+}
+
+static const char *check_type(const char *text)
+{
+    return truc_type_is_valid(truc_bytes_of(text)) ? NULL : "is not an event type: 1 to 255 of a-z 0-9 . - _";
+}
+
+static const char *check_source(const char *text)
+{
+    return strlen(text) > TRUC_SOURCE_MAX / 2 ? "is too long" : NULL;
+}
+
+static const char *check_level(const char *text)
+{
+    enum truc_log_level level;
+    return truc_log_level_parse(text, &level) == TRUC_OK ? NULL : "should be error, warn, info or debug";
+}
+
 static const struct truc_config_field fields[] = {
     {.key = "profile", .kind = TRUC_CONFIG_STRING, .offset = AT(profile), .required = true},
     {.key = "out", .kind = TRUC_CONFIG_STRING, .offset = AT(out), .required = true},
@@ -25,9 +47,9 @@ static const struct truc_config_field fields[] = {
     {.key = "pending", .kind = TRUC_CONFIG_STRING, .offset = AT(pending)},
     {.key = "done", .kind = TRUC_CONFIG_STRING, .offset = AT(done)},
     {.key = "refused", .kind = TRUC_CONFIG_STRING, .offset = AT(refused)},
-    {.key = "subscriptions", .kind = TRUC_CONFIG_STRINGS, .offset = AT(subscriptions)},
-    {.key = "defaults.type", .kind = TRUC_CONFIG_STRING, .offset = AT(default_type)},
-    {.key = "defaults.source", .kind = TRUC_CONFIG_STRING, .offset = AT(default_source)},
+    {.key = "subscriptions", .kind = TRUC_CONFIG_STRINGS, .offset = AT(subscriptions), .check = check_pattern},
+    {.key = "defaults.type", .kind = TRUC_CONFIG_STRING, .offset = AT(default_type), .check = check_type},
+    {.key = "defaults.source", .kind = TRUC_CONFIG_STRING, .offset = AT(default_source), .check = check_source},
     {.key = "defaults.recipients", .kind = TRUC_CONFIG_STRINGS, .offset = AT(default_recipients)},
     DURATION("scan", scan_ms, 100, 3600000, "5s"),
     DURATION("settle", settle_ms, 0, 3600000, "2s"),
@@ -40,42 +62,17 @@ static const struct truc_config_field fields[] = {
      .minimum = 1,
      .maximum = 16384,
      .fallback = "2048"},
-    {.key = "log_level", .kind = TRUC_CONFIG_STRING, .offset = AT(log_level), .fallback = "info"},
+    {.key = "log_level", .kind = TRUC_CONFIG_STRING, .offset = AT(log_level), .fallback = "info", .check = check_level},
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
-/* A text whose settings were read, so that checks across keys can name the line too. */
+/* Settings that were read, as far as they could be, so that checks across keys are told in the same run. */
 struct check {
     const char *name;
-    struct truc_bytes text;
+    size_t lines[FIELDS];
     struct truc_buffer *why;
     truc_error failure;
 };
-
-/* The line on which the key's last part stands; 0 where it does not. The reader has seen that the YAML is well formed.
- */
-static size_t line_of(const struct check *check, const char *key)
-{
-    const char *dot = strrchr(key, '.');
-    const struct truc_bytes wanted = truc_bytes_of(dot != NULL ? dot + 1 : key);
-    size_t line = 1;
-    for (size_t at = 0; at < check->text.size; line++) {
-        const uint8_t *end = memchr(check->text.data + at, '\n', check->text.size - at);
-        size_t stop = end != NULL ? (size_t)(end - check->text.data) : check->text.size;
-        size_t begin = at;
-        while (begin < stop && check->text.data[begin] == ' ') {
-            begin++;
-        }
-        bool nested = dot != NULL;
-        if (stop - begin > wanted.size && (begin > at) == nested &&
-            memcmp(check->text.data + begin, wanted.data, wanted.size) == 0 &&
-            check->text.data[begin + wanted.size] == ':') {
-            return line;
-        }
-        at = stop + 1;
-    }
-    return 0;
-}
 
 __attribute__((format(printf, 3, 4))) static void complain(struct check *check, const char *key, const char *format,
                                                            ...)
@@ -85,16 +82,20 @@ __attribute__((format(printf, 3, 4))) static void complain(struct check *check, 
     va_start(arguments, format);
     int size = vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    truc_error error = truc_buffer_printf(check->why, "%s:%zu: %s: %s\n", check->name, line_of(check, key), key,
-                                          size < 0 ? "is wrong" : sentence);
+    truc_error error =
+        truc_buffer_printf(check->why, "%s:%zu: %s: %s\n", check->name,
+                           truc_config_line(fields, FIELDS, check->lines, key), key, size < 0 ? "is wrong" : sentence);
     check->failure = error != TRUC_OK ? error : check->failure == TRUC_E_NOMEM ? TRUC_E_NOMEM : TRUC_E_CONFIG;
 }
 
-/* Makes *path absolute to the settings' folder, or BASE/NAME where it is not set. */
+/* Makes *path absolute to the settings' folder, or BASE/NAME where it is not set; nothing where there is no base. */
 static void place(struct check *check, const char *folder, const char *base, const char *name, char **path)
 {
     char *made = NULL;
     int size;
+    if (*path == NULL && base == NULL) {
+        return;
+    }
     if (*path == NULL) {
         size = asprintf(&made, "%s/%s", base, name);
     } else if ((*path)[0] == '/') {
@@ -123,9 +124,7 @@ static void place_all(struct check *check, struct files_settings *s)
     place(check, folder, NULL, NULL, &s->out);
     place(check, folder, NULL, NULL, &s->in);
     place(check, folder, NULL, NULL, &s->quarantine);
-    if (s->receipts != NULL) {
-        place(check, folder, NULL, NULL, &s->receipts);
-    }
+    place(check, folder, NULL, NULL, &s->receipts);
     place(check, folder, s->out, "pending", &s->pending);
     place(check, folder, s->out, "done", &s->done);
     place(check, folder, s->out, "refused", &s->refused);
@@ -188,46 +187,23 @@ static void join_recipients(struct check *check, struct files_settings *s)
     s->recipients = (char *)joined.data; /* printf keeps a NUL behind it */
 }
 
-static void check_values(struct check *check, struct files_settings *s)
-{
-    enum truc_log_level level;
-    for (size_t i = 0; i < s->subscriptions.count; i++) {
-        if (!truc_type_pattern_is_valid(truc_bytes_of(s->subscriptions.items[i]))) {
-            complain(check, "subscriptions", "\"%.60s\" is not an event type: a-z 0-9 . - _, and * at its end",
-                     s->subscriptions.items[i]);
-        }
-    }
-    if (s->default_type != NULL && !truc_type_is_valid(truc_bytes_of(s->default_type))) {
-        complain(check, "defaults.type", "should be 1 to %d of a-z 0-9 . - _", TRUC_ID_MAX);
-    }
-    if (s->default_source != NULL && strlen(s->default_source) > TRUC_SOURCE_MAX / 2) {
-        complain(check, "defaults.source", "is over %d bytes", TRUC_SOURCE_MAX / 2);
-    }
-    if (truc_log_level_parse(s->log_level, &level) != TRUC_OK) {
-        complain(check, "log_level", "should be error, warn, info or debug");
-    }
-}
-
 truc_error files_settings_load(const char *path, struct files_settings *out, struct truc_buffer *why)
 {
     struct truc_buffer text = {0};
+    struct check check = {.name = path, .why = why};
     memset(out, 0, sizeof *out);
     truc_error error = truc_file_read(path, SETTINGS_MAX, &text);
     if (error == TRUC_OK) {
-        error = truc_config_read(path, truc_buffer_view(&text), fields, FIELDS, out, why);
+        error = truc_config_read_partly(path, truc_buffer_view(&text), fields, FIELDS, out, check.lines, why);
     }
-    if (error == TRUC_OK) {
-        struct check check = {.name = path, .text = truc_buffer_view(&text), .why = why};
+    if (error == TRUC_OK || error == TRUC_E_CONFIG) {
+        check.failure = error;
         place_all(&check, out);
-        if (check.failure == TRUC_OK) {
+        if (check.failure != TRUC_E_NOMEM) {
             check_folders(&check, out);
-            check_values(&check, out);
             join_recipients(&check, out);
         }
         error = check.failure;
-        if (error != TRUC_OK) {
-            files_settings_close(out);
-        }
     }
     int saved = errno;
     truc_buffer_close(&text);

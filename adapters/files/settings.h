@@ -20,8 +20,8 @@ struct files_settings {
 };
 
 /* Reads and checks the file. `why` gets every error, one a line: "FILE:LINE: KEY: sentence". Relative folders are
- * relative to the file. Errors: TRUC_E_CONFIG, TRUC_E_IO (cannot be read; errno), TRUC_E_NOMEM; then nothing is owed.
- */
+ * relative to the file. Errors: TRUC_E_CONFIG (what could be read stays in *out, so that the profile can be checked in
+ * the same run), TRUC_E_IO (cannot be read; errno), TRUC_E_NOMEM. Close it in any case. */
 TRUC_MUST_USE truc_error files_settings_load(const char *path, struct files_settings *out, struct truc_buffer *why);
 void files_settings_close(struct files_settings *settings);
 

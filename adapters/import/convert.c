@@ -10,7 +10,7 @@
 struct import_converter {
     struct import_map *map;
     const char *agency;
-    struct import_key key;
+    struct draft_key key;
     import_made_fn on_made;
     void *context;
     size_t columns;
@@ -20,7 +20,7 @@ struct import_converter {
     struct truc_buffer source, id, subject, value, data, event, why;
 };
 
-truc_error import_converter_new(struct import_map *map, const char *agency, const struct import_key *key,
+truc_error import_converter_new(struct import_map *map, const char *agency, const struct draft_key *key,
                                 import_made_fn on_made, void *context, struct import_converter **out)
 {
     struct import_converter *c = calloc(1, sizeof *c);

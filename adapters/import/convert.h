@@ -21,7 +21,7 @@ typedef truc_error (*import_made_fn)(void *context, const struct import_made *ma
 
 struct import_converter;
 /* The map is borrowed and bound to the header that comes first. Errors: TRUC_E_NOMEM. */
-TRUC_MUST_USE truc_error import_converter_new(struct import_map *map, const char *agency, const struct import_key *key,
+TRUC_MUST_USE truc_error import_converter_new(struct import_map *map, const char *agency, const struct draft_key *key,
                                               import_made_fn on_made, void *context, struct import_converter **out);
 void import_converter_free(struct import_converter **converter);
 /* Record 0 is the header. Fits import_record_fn. Errors: TRUC_E_CONFIG (the header lacks a column:

@@ -1,35 +1,12 @@
 #include "adapters/import/draft.h"
 
-#include "truc/config.h"
 #include "truc/frame.h"
 #include "truc/payload.h"
 
 #include <errno.h>
 #include <math.h>
 
-truc_error import_key_open(const char *path, struct import_key *out)
-{
-    struct truc_buffer read = {0};
-    truc_error error = truc_file_read(path, 4096, &read);
-    if (error == TRUC_OK) {
-        error = read.size == sizeof out->bytes ? TRUC_OK : TRUC_E_CORRUPT;
-        if (error == TRUC_OK) {
-            memcpy(out->bytes, read.data, sizeof out->bytes);
-        }
-    } else if (error == TRUC_E_IO && errno == ENOENT) {
-        error = truc_random(out->bytes, sizeof out->bytes);
-        if (error == TRUC_OK) {
-            error = truc_file_write(path, truc_bytes(out->bytes, sizeof out->bytes), 0600, false);
-        }
-    }
-    if (read.data != NULL) {
-        truc_wipe(read.data, read.size);
-    }
-    truc_buffer_close(&read);
-    return error;
-}
-
-static void derive_salt(const struct import_draft *draft, const struct import_key *key, uint8_t salt[TRUC_SALT_SIZE])
+static void derive_salt(const struct import_draft *draft, const struct draft_key *key, uint8_t salt[TRUC_SALT_SIZE])
 {
     uint8_t lengths[2][4];
     struct truc_hash hash;
@@ -45,7 +22,7 @@ static void derive_salt(const struct import_draft *draft, const struct import_ke
     memcpy(salt, hash.bytes, TRUC_SALT_SIZE);
 }
 
-truc_error import_event_make(const struct import_draft *draft, const struct import_key *key, struct truc_buffer *out)
+truc_error import_event_make(const struct import_draft *draft, const struct draft_key *key, struct truc_buffer *out)
 {
     struct truc_event event;
     uint8_t salt[TRUC_SALT_SIZE];

@@ -6,18 +6,10 @@
 #ifndef TRUC_IMPORT_DRAFT_H
 #define TRUC_IMPORT_DRAFT_H
 
+#include "adapters/draft/key.h"
 #include "truc/event.h"
 
 #include <protobuf-c/protobuf-c.h>
-
-#define IMPORT_KEY_SIZE 32
-
-struct import_key {
-    uint8_t bytes[IMPORT_KEY_SIZE];
-};
-
-/* Reads the key, or makes one (mode 0600, synced). Errors: TRUC_E_IO, TRUC_E_CORRUPT (wrong size), TRUC_E_CRYPTO. */
-TRUC_MUST_USE truc_error import_key_open(const char *path, struct import_key *out);
 
 /* What an event is made of; all borrowed. */
 struct import_draft {
@@ -29,7 +21,7 @@ struct import_draft {
 };
 
 /* Appends the encoded event. Errors: TRUC_E_INVALID (breaks a rule of events), TRUC_E_TOO_LARGE, TRUC_E_NOMEM. */
-TRUC_MUST_USE truc_error import_event_make(const struct import_draft *draft, const struct import_key *key,
+TRUC_MUST_USE truc_error import_event_make(const struct import_draft *draft, const struct draft_key *key,
                                            struct truc_buffer *out);
 
 /* Writes `text` into the field at a dotted path of a message, making the messages on the way in `arena` (truc/frame.h).

@@ -231,7 +231,7 @@ static int explain(const struct importer *im, const struct import_converter *con
     }
 }
 
-static int run(struct importer *im, struct import_map *map, const struct import_key *key)
+static int run(struct importer *im, struct import_map *map, const struct draft_key *key)
 {
     struct import_converter *converter = NULL;
     struct import_table *table = NULL;
@@ -282,7 +282,7 @@ static int start(struct importer *im)
     struct truc_buffer why = {0}, path = {0};
     struct import_map *map = NULL;
     struct truc_profile *profile = NULL;
-    struct import_key key = {{0}};
+    struct draft_key key = {{0}};
     int exit_code = EXIT_DONE;
     truc_error error = import_map_load(im->map, &map, &why);
     if (error != TRUC_OK) {
@@ -302,7 +302,7 @@ static int start(struct importer *im)
             .context = im, .on_state = on_state, .on_receipt = on_receipt, .on_delivery = on_delivery};
         truc_profile_config(profile)->software = VERSION;
         error = truc_buffer_printf(&path, "%s/import.key", im->profile);
-        error = error != TRUC_OK ? error : import_key_open((const char *)path.data, &key);
+        error = error != TRUC_OK ? error : draft_key_open((const char *)path.data, &key);
         error = error != TRUC_OK ? error : truc_client_new(truc_profile_config(profile), &callbacks, &im->client);
         if (error != TRUC_OK) {
             exit_code = say(&why, im->profile, error);

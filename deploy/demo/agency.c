@@ -285,7 +285,7 @@ static truc_error open_agency(struct demo_agency *agency, const char *profile_pa
     truc_error error = truc_arena_new(ARENA, &agency->arena);
     error = error != TRUC_OK ? error : demo_store_open(store, &agency->store);
     (void)snprintf(path, sizeof path, "%s/import.key", profile_path);
-    error = error != TRUC_OK ? error : import_key_open(path, &agency->key);
+    error = error != TRUC_OK ? error : draft_key_open(path, &agency->key);
     error = error != TRUC_OK ? error : truc_profile_load(profile_path, &profile, why);
     if (error == TRUC_OK) {
         struct truc_client_config *config = truc_profile_config(profile);

@@ -46,7 +46,7 @@ struct demo_agency {
     const struct demo_role *role;
     struct truc_client *client;
     struct demo_store *store;
-    struct import_key key;
+    struct draft_key key;
     struct truc_arena *arena;
     struct demo_units *units; /* NULL: no lists */
     struct demo_parcel *parcels;

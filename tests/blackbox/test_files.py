@@ -16,6 +16,7 @@ from support import HubCase
 from trucpy.hub import build_dir
 from trucpy.reasons import Reason
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROFILE = """agency: {code}
 origin: {origin}
 endpoints: [ "{endpoint}" ]
@@ -367,14 +368,33 @@ class Configuration(FilesCase):
         a.config.write_text(
             "profile: profile\nout: out\nin: out\nquarantine: file\nscan: soon\nsubscriptions: [ ok.*, 'No!' ]\nodd: 1\n"
         )
+        (a.folder / "profile" / "transport.secret").write_text("short")
         done = a.run("--check-config", status=2)
-        for line in (":5: scan:", ":7: odd:"):
-            self.assertIn(line, done.stderr)
-        a.config.write_text(a.config.read_text().replace("scan: soon\n", "").replace("odd: 1\n", ""))
-        done = a.run("--check-config", status=2)
-        for line in (":3: in: should be another folder than out", ":4: quarantine:", ":5: subscriptions:"):
+        for line in (
+            ":3: in: should be another folder than out",
+            ":4: quarantine:",
+            ":5: scan:",
+            ':6: subscriptions: "No!"',
+            ":7: odd:",
+            "transport.secret:1:",
+        ):
             self.assertIn(line, done.stderr)
         self.assertFalse((a.folder / "out" / "pending").exists(), "a check made folders")
+
+    def test_the_sample_is_in_order_and_its_event_is_one(self):
+        a, sample = self.adapter(self.agency("S")), ROOT / "deploy" / "sample"
+        a.config.write_text((sample / "files.yaml").read_text())
+        a.run("--check-config")
+        lines = [line for line in (sample / "files.yaml").read_text().splitlines() if line.startswith("#  ")]
+        text = "\n".join(line.lstrip("#") for line in lines)
+        text = text[text.index("{") : text.rindex("}") + 1]
+        for event in (json.loads(text), json.loads((sample / "event.json").read_text())):
+            event["source"] = f"urn:truc:{a.agency.code}:desk"
+            a.put("a.json", event)
+            a.once(status=1)  # it is sealed and sent: only that nobody granted it is wrong
+            self.assertEqual(a.names("quarantine"), [])
+            self.assertEqual(a.names("out/refused"), ["a.json", "a.refused.json"])
+            shutil.rmtree(a.folder / "out" / "refused")
 
     def test_the_profile_is_checked_too(self):
         a = self.adapter(self.agency("S"))

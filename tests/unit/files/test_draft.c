@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-static const struct files_key key = {.bytes = "a key of this test"};
-static const struct files_key other_key = {.bytes = "another key of this test"};
+static const struct draft_key key = {.bytes = "a key of this test"};
+static const struct draft_key other_key = {.bytes = "another key of this test"};
 static char why[256];
 
 static struct files_draft_rules rules(void)
@@ -110,14 +110,14 @@ static void test_the_key_is_made_once(void **state)
 {
     (void)state;
     char folder[] = "/tmp/truc-key-XXXXXX", path[64];
-    struct files_key first, again;
+    struct draft_key first, again;
     assert_non_null(mkdtemp(folder));
     (void)snprintf(path, sizeof path, "%s/files.key", folder);
-    assert_int_equal(files_key_open(path, &first), TRUC_OK);
-    assert_int_equal(files_key_open(path, &again), TRUC_OK);
+    assert_int_equal(draft_key_open(path, &first), TRUC_OK);
+    assert_int_equal(draft_key_open(path, &again), TRUC_OK);
     assert_memory_equal(first.bytes, again.bytes, sizeof first.bytes);
     assert_int_equal(truncate(path, 31), 0);
-    assert_int_equal(files_key_open(path, &again), TRUC_E_CORRUPT);
+    assert_int_equal(draft_key_open(path, &again), TRUC_E_CORRUPT);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(folder), 0);
 }

@@ -42,7 +42,7 @@ static size_t made_count;
 static struct import_map *map;
 static struct import_converter *converter;
 static struct truc_buffer why;
-static struct import_key key = {{1, 2, 3}};
+static struct draft_key key = {{1, 2, 3}};
 
 static truc_error on_made(void *context, const struct import_made *m)
 {
@@ -123,7 +123,7 @@ static void test_a_second_run_makes_the_same_bytes(void **state)
     assert_int_equal(made_count, 2);
     assert_true(truc_bytes_equal(truc_buffer_view(&made[0].bytes), truc_buffer_view(&made[1].bytes)));
     /* and another adapter's are others: nobody can guess the salt */
-    struct import_key other = {{9}};
+    struct draft_key other = {{9}};
     import_converter_free(&converter);
     assert_int_equal(import_converter_new(map, "H14.09", &other, on_made, NULL, &converter), TRUC_OK);
     const struct truc_bytes header[] = {truc_bytes_of("case"), truc_bytes_of("opened"), truc_bytes_of("closed"),
@@ -201,14 +201,14 @@ static void test_the_key_is_kept(void **state)
 {
     (void)state;
     char path[] = "/tmp/truc-test-key-XXXXXX";
-    struct import_key first, second;
+    struct draft_key first, second;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(close(fd), 0);
-    assert_int_equal(import_key_open(path, &first), TRUC_E_CORRUPT); /* there, but no key: nothing is put over it */
+    assert_int_equal(draft_key_open(path, &first), TRUC_E_CORRUPT); /* there, but no key: nothing is put over it */
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(import_key_open(path, &first), TRUC_OK);
-    assert_int_equal(import_key_open(path, &second), TRUC_OK);
+    assert_int_equal(draft_key_open(path, &first), TRUC_OK);
+    assert_int_equal(draft_key_open(path, &second), TRUC_OK);
     assert_memory_equal(&first, &second, sizeof first);
     assert_int_equal(unlink(path), 0);
 }

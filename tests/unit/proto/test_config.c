@@ -132,6 +132,41 @@ static void test_all_errors_come_at_once_with_their_lines(void **state)
     assert_non_null(strstr(said, "endpoints: is missing and required\n"));
 }
 
+static const char *check_even(const char *text)
+{
+    return strlen(text) % 2 == 0 ? NULL : "is odd";
+}
+
+/* For checks across keys, which belong to the same run: what could be read is there, and where each key stands. */
+static void test_what_could_be_read_stays_for_further_checks(void **state)
+{
+    (void)state;
+    struct truc_config_field checked[FIELDS];
+    size_t lines[FIELDS];
+    memcpy(checked, fields, sizeof fields);
+    checked[2].check = check_even;
+    truc_error error = truc_config_read_partly("hub.yaml",
+                                               truc_bytes_of("# sample\n"
+                                                             "name: a\n"
+                                                             "endpoints:\n"
+                                                             "  - ab\n"
+                                                             "  - abc\n"
+                                                             "limits: {deep: {depth: 5}}\n"
+                                                             "workers: 99\n"),
+                                               checked, FIELDS, &target, lines, &why);
+    assert_int_equal(error, TRUC_E_CONFIG);
+    assert_non_null(strstr((const char *)why.data, "hub.yaml:5: endpoints: \"abc\" is odd\n"));
+    assert_non_null(strstr((const char *)why.data, "hub.yaml:7: workers: 99 is outside 1 to 64\n"));
+    assert_string_equal(target.name, "a");
+    assert_int_equal(target.endpoints.count, 1);
+    assert_int_equal(target.depth, 5);
+    assert_int_equal(target.workers, 0);
+    assert_int_equal(truc_config_line(checked, FIELDS, lines, "endpoints"), 3);
+    assert_int_equal(truc_config_line(checked, FIELDS, lines, "workers"), 7);
+    assert_int_equal(truc_config_line(checked, FIELDS, lines, "limits.lease"), 6); /* absent: where its mapping is */
+    assert_int_equal(truc_config_line(checked, FIELDS, lines, "comment"), 2);
+}
+
 static void test_repeated_keys_are_errors(void **state)
 {
     (void)state;
@@ -249,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reads_every_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_defaults_stand_where_nothing_is_said, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_errors_come_at_once_with_their_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_could_be_read_stays_for_further_checks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_repeated_keys_are_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_shapes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_numbers_with_units, setup, teardown),

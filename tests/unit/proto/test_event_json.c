@@ -73,6 +73,20 @@ static void test_all_attributes_there_and_back(void **state)
                       "\"data\":{\"fee\":0.10,\"n\":[1,2,{}],\"t\":\" a \"}}");
 }
 
+/* Text may hold U+0000, and is not another text when it comes back. */
+static void test_text_with_a_zero_character(void **state)
+{
+    (void)state;
+    read_json("{" REQUIRED "," SALT ",\"datacontenttype\":\"text/plain\",\"data\":\"a\\u0000b\"}");
+    assert_int_equal(event.data.size, 3);
+    assert_memory_equal(event.data.data, "a\0b", 3);
+    assert_round_trip("{" REQUIRED "," SALT ",\"datacontenttype\":\"text/plain\",\"data\":\"a\\u0000b\"}");
+    read_json("{" REQUIRED "," SALT ",\"data\":[\"\\u0000\"]}");
+    assert_round_trip("{" REQUIRED "," SALT ",\"datacontenttype\":\"application/json\",\"data\":[\"\\u0000\"]}");
+    assert_int_equal(truc_event_from_json(truc_bytes_of("{" REQUIRED ",\"subject\":\"a\\u0000\"}"), &encoded, why),
+                     TRUC_E_MALFORMED);
+}
+
 static void test_data_of_each_kind(void **state)
 {
     (void)state;
@@ -211,7 +225,9 @@ static const struct {
     {"{" REQUIRED ",\"subject\":7}", "subject"},
     {"{" REQUIRED ",\"blob\":7}", "blob"},
     {"{" REQUIRED ",\"datacontenttype\":true}", "datacontenttype"},
-    {"{" REQUIRED ",\"recipients\":\"G12, G13\"}", "recipients"},
+    {"{" REQUIRED ",\"recipients\":\"G12, G13\"}", "\"recipients\" should be one string"},
+    {"{" REQUIRED ",\"recipients\":[\"G12\",\"G13\"]}", "should be one string, not an array: agency codes and @groups"},
+    {"{" REQUIRED ",\"recipients\":12}", "\"recipients\" should be one string"},
     {"{" REQUIRED ",\"time\":\"22/11/2026\"}", "RFC 3339"},
     {"{" REQUIRED ",\"expires\":\"2026-11-22T09:30:00\"}", "RFC 3339"},
     {"{" REQUIRED ",\"salt\":\"AAEC\"}", "salt"},
@@ -280,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_all_attributes_there_and_back, clear),
+        cmocka_unit_test_setup(test_text_with_a_zero_character, clear),
         cmocka_unit_test_setup(test_data_of_each_kind, clear),
         cmocka_unit_test_setup(test_data_is_found_among_look_alikes, clear),
         cmocka_unit_test_setup(test_id_and_salt_are_made_where_absent, clear),
