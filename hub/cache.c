@@ -31,6 +31,10 @@ static void evict(struct hub_cache *cache)
     struct cached *oldest = &cache->ring[cache->head];
 
     cache->bytes -= oldest->bytes;
+    if (atomic_load(&oldest->submission->owners) > 1) { /* whoever frees it sees this: he gives up an owner after us */
+        oldest->submission->lent = oldest->bytes;
+        atomic_fetch_add(&oldest->submission->hub->lent, oldest->bytes);
+    }
     hub_submission_release(oldest->submission);
     memset(oldest, 0, sizeof *oldest);
     cache->head = (cache->head + 1) % cache->capacity;
@@ -121,4 +125,11 @@ bool hub_cache_get(struct hub_cache *cache, uint64_t leaf_index, struct hub_cont
 size_t hub_cache_bytes(const struct hub_cache *cache)
 {
     return cache->bytes;
+}
+
+/* A lender that is still cached costs nothing more; all that is cached may leave it while it is lent. So the messages
+ * hold at most this much and another cache. */
+bool hub_cache_lends(const struct hub_cache *cache, const struct hub *hub)
+{
+    return atomic_load(&hub->lent) <= cache->limit / 4;
 }

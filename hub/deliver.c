@@ -76,12 +76,16 @@ static truc_error make_room(struct hub_deliver *frame, size_t size)
     return TRUC_OK;
 }
 
+/* A message keeps all of the submission until it is sent: for less than this part of the body it is not worth it. */
+#define LEND_PART 16
+
 /* true where the body stays, or becomes, one stretch that a submission lends. */
 static bool lend_event(struct hub_deliver *frame, struct hub_submission *lender, struct truc_bytes event)
 {
     const uint8_t *from = event.data - 4;
 
-    if (!lender || frame->copied || (frame->used > 0 && (frame->lender != lender || frame->lent + frame->used != from)))
+    if (!lender || frame->copied || !hub_cache_lends(lender->hub->cache, lender->hub) ||
+        (frame->used > 0 && (frame->lender != lender || frame->lent + frame->used != from)))
         return false;
     if (!frame->lender) {
         atomic_fetch_add(&lender->owners, 1);
@@ -280,6 +284,11 @@ size_t hub_deliver_send(struct hub *hub, struct hub_session *session, struct hub
     message.floor = floor;
     message.groups = frame->group_views;
     message.n_groups = frame->group_count;
+    if (frame->lender && frame->used < frame->lender->body.size / LEND_PART && make_room(frame, 0) != TRUC_OK) {
+        hub_fatal(hub, "delivering", TRUC_E_NOMEM);
+        free(nodes);
+        return 0;
+    }
     if (frame->copied && frame->used == frame->room && frame->used <= TRUC_PIECE_MAX) {
         zmq_msg_t whole;
         zmq_msg_init(&whole);

@@ -138,6 +138,7 @@ static void free_frame(struct hub_outframe *out)
 }
 
 static void send_ready(struct hub *hub, struct hub_session *session);
+static truc_error read_again(struct hub *hub, struct hub_outframe *out);
 
 static void read_done(struct hub_read_job *job)
 {
@@ -173,22 +174,41 @@ static void give_back(struct hub *hub, struct hub_session *session, const struct
     hub_on_nack(hub, session, &nack);
 }
 
+/* Reading took its time. What was taken back meanwhile (by a nack, or its lease was over) must not leave any more: it
+ * would come behind the answer to that nack, and before what stands in front of it. The session gets back the credit
+ * for what it does not get. false: `out` holds fewer deliveries now, and its frame is no good. */
+static bool keep_what_is_leased(struct hub *hub, struct hub_session *session, struct hub_outframe *out)
+{
+    size_t kept = 0;
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < out->count; i++) {
+        const struct hub_delivery *delivery = &out->deliveries[i];
+        if (hub_dispatch_is_leased(hub->dispatch, session->id, delivery->lease, delivery->posting.number))
+            out->deliveries[kept++] = *delivery;
+        else
+            bytes += delivery->posting.size;
+    }
+    if (kept == out->count)
+        return true;
+    hub_dispatch_credit(hub->dispatch, session->id, (uint32_t)(out->count - kept), bytes);
+    out->count = kept;
+    return false;
+}
+
+/* Gives back what could not be read. */
+static void give_back_unread(struct hub *hub, struct hub_session *session, struct hub_outframe *out)
+{
+    for (size_t i = 0; out->error && i < out->count; i++)
+        give_back(hub, session, &out->deliveries[i], TRUC_E_CORRUPT);
+    for (size_t i = 0; !out->error && hub_deliver_count(out->frame) < out->count && i < out->count; i++)
+        if (!hub_deliver_has(out->frame, out->deliveries[i].posting.number))
+            give_back(hub, session, &out->deliveries[i], TRUC_E_NOT_FOUND);
+}
+
 static void send_frame(struct hub *hub, struct hub_session *session, struct hub_outframe *out)
 {
     const struct hub_agency *agency = hub_core_agency_by_number(hub->core, session->agency);
-
-    if (out->error) {
-        if (out->error == TRUC_E_NOMEM) {
-            hub_fatal(hub, "making a delivery", out->error);
-            return;
-        }
-        for (size_t i = 0; i < out->count; i++)
-            give_back(hub, session, &out->deliveries[i], TRUC_E_CORRUPT);
-        return;
-    }
-    for (size_t i = 0; hub_deliver_count(out->frame) < out->count && i < out->count; i++)
-        if (!hub_deliver_has(out->frame, out->deliveries[i].posting.number))
-            give_back(hub, session, &out->deliveries[i], TRUC_E_NOT_FOUND);
     size_t sent = hub_deliver_send(hub, session, out->frame, out->deliveries[0].lease, agency ? agency->floor : 0);
     session->delivered += sent;
     hub->counters[COUNT_DELIVERED] += sent;
@@ -198,10 +218,23 @@ static void send_ready(struct hub *hub, struct hub_session *session)
 {
     while (session->out_first && session->out_first->ready) {
         struct hub_outframe *out = session->out_first;
+        if (out->error == TRUC_E_NOMEM) {
+            hub_fatal(hub, "making a delivery", out->error);
+            return;
+        }
+        give_back_unread(hub, session, out);
+        bool whole = keep_what_is_leased(hub, session, out);
+        if (!whole && out->count > 0) { /* keeps its place: those behind it wait */
+            truc_error error = read_again(hub, out);
+            if (error)
+                hub_fatal(hub, "making a delivery", error);
+            return;
+        }
         session->out_first = out->next;
         if (!session->out_first)
             session->out_last = &session->out_first;
-        send_frame(hub, session, out);
+        if (whole)
+            send_frame(hub, session, out);
         free_frame(out);
     }
 }
@@ -218,6 +251,29 @@ static truc_error locate(struct hub *hub, struct hub_outframe *out)
         out->groups[i].offset = place.offset;
     }
     return TRUC_OK;
+}
+
+static void read_cold(struct hub *hub, struct hub_outframe *out)
+{
+    out->job = (struct hub_read_job){.run = read_run, .done = read_done, .context = out};
+    out->ready = false;
+    out->reading = true;
+    hub_readers_submit(hub->readers, &out->job);
+}
+
+/* Fewer deliveries need another proof: the frame is made anew. Each time there are fewer. */
+static truc_error read_again(struct hub *hub, struct hub_outframe *out)
+{
+    hub_deliver_free(&out->frame);
+    out->error = TRUC_OK;
+    make_groups(out);
+    truc_error error = hub_deliver_new(out->deliveries, out->count, &out->frame);
+
+    if (!error)
+        error = locate(hub, out);
+    if (!error)
+        read_cold(hub, out);
+    return error;
 }
 
 static truc_error take(struct hub *hub, struct hub_session *session, int64_t now)
@@ -250,14 +306,36 @@ static truc_error take(struct hub *hub, struct hub_session *session, int64_t now
         out->ready = true;
         send_ready(hub, session);
     } else {
-        out->job = (struct hub_read_job){.run = read_run, .done = read_done, .context = out};
-        out->reading = true;
-        hub_readers_submit(hub->readers, &out->job);
+        read_cold(hub, out);
     }
     return TRUC_OK;
 out:
     free_frame(out);
     return error;
+}
+
+/* What waits for slow peers is memory of the hub, however many they are: beyond so much in all, nobody gets more who
+ * has this much waiting himself. */
+#define UNSENT_MOST (48u << 20)
+#define UNSENT_SHARE (64u << 10)
+
+static bool must_pause(struct hub *hub, const struct hub_session *session)
+{
+    return hub_socket_backlog(hub->socket, UNSENT_MOST) > UNSENT_MOST &&
+           hub_socket_unsent(hub->socket, session->peer) > UNSENT_SHARE;
+}
+
+void hub_outflow_resume(struct hub *hub)
+{
+    struct hub_session *session, *next;
+
+    HASH_ITER(by_id, hub->sessions_by_id, session, next)
+    {
+        if (session->paused && !must_pause(hub, session)) {
+            session->paused = false;
+            hub_dispatch_pause(hub->dispatch, session->id, false);
+        }
+    }
 }
 
 void hub_outflow(struct hub *hub)
@@ -267,6 +345,11 @@ void hub_outflow(struct hub *hub)
 
     while (!hub->fatal && !hub->stopping && (id = hub_dispatch_ready(hub->dispatch, now))) {
         struct hub_session *session = hub_session_find(hub, id);
+        if (session && must_pause(hub, session)) {
+            session->paused = true;
+            hub_dispatch_pause(hub->dispatch, id, true);
+            continue;
+        }
         truc_error error = session ? take(hub, session, now) : TRUC_E_CORRUPT;
         if (error) {
             hub_fatal(hub, "delivering", error);

@@ -270,6 +270,15 @@ void hub_dispatch_credit(struct hub_dispatch *dispatch, uint64_t session, uint32
     dispatch_mark_active(dispatch, found->inbox);
 }
 
+void hub_dispatch_pause(struct hub_dispatch *dispatch, uint64_t session, bool paused)
+{
+    struct dispatch_session *found = dispatch_session_find(dispatch, session);
+    if (found != NULL && found->paused != paused) {
+        found->paused = paused;
+        dispatch_mark_active(dispatch, found->inbox);
+    }
+}
+
 uint32_t hub_dispatch_credit_left(const struct hub_dispatch *dispatch, uint64_t session)
 {
     const struct dispatch_session *found = dispatch_session_find(dispatch, session);
@@ -291,7 +300,7 @@ static struct dispatch_session *ready_session(struct hub_dispatch *dispatch, str
     do {
         struct dispatch_heap *heap;
         const struct dispatch_entry *entry =
-            session->credit_events > 0 ? dispatch_peek(dispatch, session, &heap) : NULL;
+            session->credit_events > 0 && !session->paused ? dispatch_peek(dispatch, session, &heap) : NULL;
         if (entry != NULL && entry->posting.size <= session->credit_bytes) {
             return session;
         }

@@ -37,6 +37,8 @@ TRUC_MUST_USE truc_error hub_dispatch_effect(struct hub_dispatch *dispatch, cons
 TRUC_MUST_USE truc_error hub_dispatch_open(struct hub_dispatch *dispatch, uint64_t session, uint32_t agency);
 /* Adds credit; outstanding credit is cut to the limits. */
 void hub_dispatch_credit(struct hub_dispatch *dispatch, uint64_t session, uint32_t events, uint64_t bytes);
+/* A paused session is never ready; what it has stays its. The shell pauses whoever does not take what was sent. */
+void hub_dispatch_pause(struct hub_dispatch *dispatch, uint64_t session, bool paused);
 uint32_t hub_dispatch_credit_left(const struct hub_dispatch *dispatch, uint64_t session);
 
 /* One event to be delivered now. */

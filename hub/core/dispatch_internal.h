@@ -115,6 +115,7 @@ struct dispatch_session {
     struct dispatch_inbox *inbox;
     uint32_t credit_events;
     uint64_t credit_bytes;
+    bool paused;
     struct dispatch_heap ready; /* numbers that came up for others but belong to it */
     struct dispatch_frame *frames;
     struct dispatch_session *next, *previous; /* ring of its inbox */

@@ -8,6 +8,7 @@
 #define RECEIVE_HWM 64 /* whole messages that wait in libzmq for one peer */
 #define SEND_HWM 8192  /* whole messages for one peer; bytes are bounded by credit and the watchdog */
 #define WATCH_MS 100
+#define BACKLOG_MS 20
 
 static void read_number(const uint8_t id[ROUTING_ID_SIZE], uint32_t *out)
 {
@@ -230,9 +231,28 @@ truc_error hub_socket_send(struct hub_socket *socket, uint32_t peer_number, stru
         error = TRUC_E_CLOSED;
     if (error && part2)
         zmq_msg_close(part2);
-    if (!error)
+    if (!error) {
         peer->sent += size;
+        socket->backlog += size;
+    }
     return error;
+}
+
+uint64_t hub_socket_backlog(struct hub_socket *socket, uint64_t enough)
+{
+    struct peer *peer, *next;
+    uint64_t now = uv_now(socket->loop);
+
+    if (socket->backlog <= enough || now - socket->backlog_ms < BACKLOG_MS)
+        return socket->backlog;
+    socket->backlog_ms = now;
+    socket->backlog = 0;
+    HASH_ITER(hh, socket->peers, peer, next)
+    {
+        if (peer->state == PEER_LIVE)
+            socket->backlog += hub_peer_unsent(peer);
+    }
+    return socket->backlog;
 }
 
 /* CURVE and framing add to what the kernel counts, so this is rather too low than too high. */

@@ -57,6 +57,9 @@ TRUC_MUST_USE truc_error hub_socket_send(struct hub_socket *socket, uint32_t pee
 /* Bytes that were sent to the peer and that it has not acknowledged yet: in libzmq's queue and in the kernel's.
  * High-water marks count messages; this counts what they weigh. 0 for an unknown peer. */
 uint64_t hub_socket_unsent(const struct hub_socket *socket, uint32_t peer);
+/* The same of all peers together. Counted up at each send; counted anew, peer by peer, where it is over `enough` and
+ * the last count is older than 20 ms: so it may be too high, never too low. */
+uint64_t hub_socket_backlog(struct hub_socket *socket, uint64_t enough);
 /* Bytes given to it so far. */
 uint64_t hub_socket_sent(const struct hub_socket *socket, uint32_t peer);
 /* Takes the connection after `linger_ms`, so that a last message can leave. Messages of the peer are thrown away from

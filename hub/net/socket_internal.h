@@ -49,6 +49,7 @@ struct hub_socket {
     struct peer *peers;
     uint32_t gone[GONE_MEMORY]; /* the peers that went last, a ring */
     size_t gone_next;
+    uint64_t backlog, backlog_ms; /* of all peers: as counted then, and what was sent since */
 };
 
 void hub_zap_process(struct hub_socket *socket);
