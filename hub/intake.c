@@ -60,9 +60,7 @@ void hub_refuse(struct hub *hub, struct hub_submission *submission, truc_reason 
     refused.reason = (uint32_t)reason;
     refused.text = (char *)(text ? text : truc_reason_advice(reason));
     refused.retry_after_ms = truc_reason_is_transient(reason) ? (retry_ms ? retry_ms : RETRY_MS) : 0;
-    truc_log(truc_reason_is_transient(reason) ? TRUC_LOG_DEBUG : TRUC_LOG_WARN, "seal_refused",
-             "session=%llu agency=%s reason=%s text=\"%s\"", (unsigned long long)session->id, session->agency_code,
-             truc_reason_name(reason), refused.text);
+    hub_refusals_tell_seal(hub, session, reason, refused.text);
     hub_session_send(hub, session, TRUC_FRAME_REFUSED, 0, &refused.base, NULL);
     if (costs_the_session(reason))
         hub_session_end(hub, session, reason, refused.text);
@@ -192,19 +190,6 @@ static truc_reason transient_condition(struct hub *hub, const struct hub_session
     return TRUC_ACCEPTED;
 }
 
-static truc_error begin_recalls(struct hub *hub, struct hub_submission *submission)
-{
-    truc_error error = TRUC_OK;
-
-    for (uint32_t i = 0; !error && i < submission->parsed.seal.count; i++) {
-        struct hub_event_facts *facts = &submission->facts[i];
-        if (facts->kind == HUB_EVENT_RECALL && !facts->flags) /* others are refused, whoever has what */
-            error = hub_recalls_begin(&hub->building->recalls, hub->core, hub->dispatch, submission->agency,
-                                      hub_clock_now(&hub->clock), facts);
-    }
-    return error;
-}
-
 static void journal(struct hub *hub, struct hub_submission *submission)
 {
     struct hub_row_item *item = hub_commit_add(hub->building, submission);
@@ -213,7 +198,8 @@ static void journal(struct hub *hub, struct hub_submission *submission)
         hub_fatal(hub, "building a commit", TRUC_E_NOMEM);
         return;
     }
-    truc_error error = begin_recalls(hub, submission);
+    truc_error error = hub_recalls_begin(&hub->building->recalls, hub->core, hub->dispatch, submission->agency,
+                                         hub_clock_now(&hub->clock), submission->facts, submission->parsed.seal.count);
     if (error) {
         hub_fatal(hub, "holding what is recalled", error);
         return;

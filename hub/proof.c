@@ -12,8 +12,8 @@ struct proof_job {
     bool erased;
     char sender[TRUC_AGENCY_MAX + 1];
     struct truc_buffer envelope, event, recipients, type;
-    uint32_t count;
-    struct truc_hash *leaves; /* of the seal's events */
+    struct truc_hash event_hash, seal_path[TRUC_PROOF_MAX];
+    size_t seal_path_count;
 };
 
 /* Each may hold an event of a megabyte while it waits for the loop. */
@@ -34,6 +34,17 @@ static truc_error copy(struct truc_bytes from, struct truc_buffer *to)
     return from.size ? truc_buffer_append(to, from.data, from.size) : TRUC_OK;
 }
 
+/* Up to 1,023 hashes: here, and not on the loop. */
+static truc_error find_path(struct proof_job *job, const struct hub_seal_input *seal)
+{
+    struct truc_hash leaves[TRUC_SEAL_EVENTS_MAX];
+
+    for (uint32_t i = 0; i < seal->seal.count; i++)
+        leaves[i] = seal->events[i].leaf_hash;
+    job->event_hash = leaves[job->index];
+    return truc_inclusion_path_of(leaves, seal->seal.count, job->index, job->seal_path, &job->seal_path_count);
+}
+
 static truc_error read_back(struct proof_job *job, struct hub_reader_tools *tools)
 {
     struct truc_bytes row;
@@ -46,15 +57,9 @@ static truc_error read_back(struct proof_job *job, struct hub_reader_tools *tool
     if (input.kind != HUB_INPUT_SEAL || job->index >= input.u.seal.seal.count)
         return TRUC_E_CORRUPT;
     const struct hub_event_facts *facts = &input.u.seal.events[job->index];
-    job->count = input.u.seal.seal.count;
     memcpy(job->sender, input.u.seal.seal.sender, sizeof job->sender);
-    job->leaves = calloc(job->count, sizeof *job->leaves);
-    if (!job->leaves)
-        return TRUC_E_NOMEM;
-    for (uint32_t i = 0; i < job->count; i++)
-        job->leaves[i] = input.u.seal.events[i].leaf_hash;
-    if ((error = copy(input.u.seal.envelope, &job->envelope)) || (error = copy(facts->recipients, &job->recipients)) ||
-        (error = copy(facts->type, &job->type)))
+    if ((error = find_path(job, &input.u.seal)) || (error = copy(input.u.seal.envelope, &job->envelope)) ||
+        (error = copy(facts->recipients, &job->recipients)) || (error = copy(facts->type, &job->type)))
         return error;
     error = hub_row_reader_content(tools->rows, job->index, tools->aead, tools->slots, &job->event);
     job->erased = error == TRUC_E_NOT_FOUND;
@@ -99,7 +104,8 @@ static bool was_addressed(struct hub *hub, const struct hub_agency *agency, cons
     return false;
 }
 
-/* What still waits for its first delivery may yet be recalled, and what was recalled is not given by another door. */
+/* What still waits for its first delivery may yet be recalled, and what was recalled is not given by another door. What
+ * was in hand when the hub stopped may be recalled too: a recall counts it as not handed out, and so does this. */
 static truc_error is_withheld(struct hub *hub, const struct hub_agency *agency, uint64_t sequence, bool *withheld)
 {
     struct hub_posting posting;
@@ -111,7 +117,6 @@ static truc_error is_withheld(struct hub *hub, const struct hub_agency *agency, 
     if (error)
         return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
     *withheld = posting.state == HUB_POSTING_PENDING && posting.attempts == 0 && !posting.requeued &&
-                posting.number >= agency->boot_number &&
                 !hub_dispatch_in_flight(hub->dispatch, agency->number, sequence);
     return TRUC_OK;
 }
@@ -145,19 +150,18 @@ static truc_error answer_yes(struct hub *hub, struct hub_session *session, struc
                              const struct truc_buffer *leaf)
 {
     Truc__V1__Proof proof = TRUC__V1__PROOF__INIT;
-    struct truc_hash path[TRUC_PROOF_MAX], seal_path[TRUC_PROOF_MAX];
+    struct truc_hash path[TRUC_PROOF_MAX];
     ProtobufCBinaryData views[TRUC_PROOF_MAX], seal_views[TRUC_PROOF_MAX];
     struct truc_hash growth[TRUC_PROOF_MAX];
     ProtobufCBinaryData growth_views[TRUC_PROOF_MAX];
     truc_error error;
 
-    if ((error = truc_inclusion_path_of(job->leaves, job->count, job->index, seal_path, &proof.n_seal_path)) ||
-        (error = truc_inclusion_path(hub_core_node, hub->core, job->place.leaf_index, hub->checkpoint_size, path,
+    if ((error = truc_inclusion_path(hub_core_node, hub->core, job->place.leaf_index, hub->checkpoint_size, path,
                                      &proof.n_path)) ||
         (error = hub_prove_growth(hub, session, growth, growth_views, &proof.n_consistency)))
         return error;
-    for (size_t i = 0; i < proof.n_seal_path; i++)
-        set_hash(&seal_views[i], &seal_path[i]);
+    for (size_t i = 0; i < job->seal_path_count; i++)
+        set_hash(&seal_views[i], &job->seal_path[i]);
     for (size_t i = 0; i < proof.n_path; i++)
         set_hash(&views[i], &path[i]);
     proof.request = job->request;
@@ -165,13 +169,14 @@ static truc_error answer_yes(struct hub *hub, struct hub_session *session, struc
     proof.envelope = (ProtobufCBinaryData){job->envelope.size, job->envelope.data};
     proof.index = job->index;
     proof.seal_path = seal_views;
+    proof.n_seal_path = job->seal_path_count;
     proof.leaf = (ProtobufCBinaryData){leaf->size, leaf->data};
     proof.leaf_index = job->place.leaf_index;
     proof.path = views;
     proof.checkpoint = (ProtobufCBinaryData){hub->checkpoint.size, hub->checkpoint.data};
     proof.consistency = growth_views;
     if (job->erased)
-        set_hash(&proof.event_hash, &job->leaves[job->index]);
+        set_hash(&proof.event_hash, &job->event_hash);
     hub_session_send(hub, session, TRUC_FRAME_PROOF, 0, &proof.base, NULL);
     hub_session_answered(hub, session, job->event.size + job->envelope.size + leaf->size);
     hub_checkpoint_sent(hub, session);
@@ -222,7 +227,6 @@ static void done(struct hub_read_job *read)
     truc_buffer_close(&job->event);
     truc_buffer_close(&job->recipients);
     truc_buffer_close(&job->type);
-    free(job->leaves);
     free(job);
 }
 

@@ -70,6 +70,15 @@ static bool is_one_recipient(struct truc_bytes name)
     return name.size > 0 && memchr(name.data, ',', name.size) == NULL && truc_recipients_are_valid(name);
 }
 
+/* Each name costs the loop a walk over those whom it means. */
+static bool stands_before(const Truc__V1__Recall *recall, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(recall->recipients[i], recall->recipients[at]) == 0)
+            return true;
+    return false;
+}
+
 /* The facts want the recipients as one text; it lives as long as the submission. None at all: everybody. */
 static truc_error join_recipients(struct hub_submission *submission, const Truc__V1__Recall *recall,
                                   struct truc_bytes *out)
@@ -81,7 +90,7 @@ static truc_error join_recipients(struct hub_submission *submission, const Truc_
     if (recall->n_recipients == 0)
         return TRUC_OK;
     for (size_t i = 0; i < recall->n_recipients; i++) {
-        if (!is_one_recipient(truc_bytes_of(recall->recipients[i])))
+        if (!is_one_recipient(truc_bytes_of(recall->recipients[i])) || stands_before(recall, i))
             return TRUC_E_MALFORMED;
         size += strlen(recall->recipients[i]) + 1;
     }
@@ -261,6 +270,8 @@ void hub_submission_release(struct hub_submission *submission)
 {
     if (!submission || atomic_fetch_sub(&submission->owners, 1) > 1)
         return;
+    if (submission->lent > 0)
+        atomic_fetch_sub(&submission->hub->lent, submission->lent);
     hub_submission_drop(submission);
     truc_buffer_close(&submission->envelope);
     zmq_msg_close(&submission->piece);

@@ -266,6 +266,7 @@ static truc_error apply_seal(struct hub_core *core, const struct hub_input *inpu
     }
     if (error == TRUC_OK) {
         effects->items[effect_at].agency = sealing.sender->pub.number;
+        sealing.recalls_end = hub_core_recalls_end(core, seal->events, seal->seal.count);
         error = decide_all(core, &sealing, genesis, effects);
     }
     return error == TRUC_OK ? append_leaf(core, &sealing, input, effects, effect_at) : error;

@@ -201,8 +201,15 @@ struct hub_meant {
 TRUC_MUST_USE truc_error hub_core_meant(const struct hub_core *core, struct truc_bytes name, struct hub_meant *out);
 /* Does every name stand for somebody other than the sender? Of no name at all, yes. */
 bool hub_core_knows_recipients(const struct hub_core *core, uint32_t sender, struct truc_bytes recipients);
+/* How many are meant. */
+size_t hub_core_meant_count(const struct hub_core *core, const struct hub_meant *meant);
 /* The agencies that are meant, at 0, 1, 2 ...; 0: no more. */
 uint32_t hub_core_meant_at(const struct hub_core *core, const struct hub_meant *meant, size_t at);
+/* The recalls of a seal that may be gone through, in their order: those before the index that is given. Each costs the
+ * agencies that its names mean (PROTOCOL.md, section 9); the one that uses HUB_RECALLS_OF_SEAL up is the last. Since
+ * groups only grow, one that is beyond when its seal is admitted is beyond when it is decided. */
+uint32_t hub_core_recalls_end(const struct hub_core *core, const struct hub_event_facts *events, uint32_t count);
+#define HUB_RECALLS_OF_SEAL 262144
 /* The groups that an agency is in, as struct hub_meant has them, at 0, 1, 2 ...; 0: no more. */
 uint32_t hub_core_group_at(const struct hub_core *core, uint32_t agency, size_t at);
 

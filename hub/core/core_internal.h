@@ -18,7 +18,7 @@
 #define CORE_SECOND_US INT64_C(1000000)
 #define CORE_REASONS 128
 #define CORE_NOTE_MAX 200
-#define CORE_NODE_LEVELS 8          /* tree levels with a cursor of their own; those above change rarely */
+#define CORE_NODE_LEVELS 8 /* tree levels with a cursor of their own; those above change rarely */
 #define CORE_NO_GRANT UINT32_MAX
 
 /* First bytes of the keys in the state map. */
@@ -356,12 +356,14 @@ struct core_sealing {
     struct core_agency *sender;
     const struct hub_seal_input *input;
     uint64_t leaf_index, first_sequence;
+    uint32_t recalls_end; /* hub_core_recalls_end, as it was before the seal's first event */
 };
 
 TRUC_MUST_USE truc_error core_decide(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,
                                      struct hub_effects *effects, struct truc_outcome *out);
 /* The checks that need no registry: genesis is judged by them too. 0: none applies. */
 uint8_t core_check_facts(const struct hub_core *core, const struct hub_event_facts *facts);
+bool core_is_expired(const struct hub_core *core, const struct hub_event_facts *facts);
 /* Carries out an administrator's act; *reason becomes 0 or the refusal (then nothing has changed). */
 TRUC_MUST_USE truc_error core_govern(struct hub_core *core, const struct core_sealing *sealing, uint32_t index,
                                      struct hub_effects *effects, uint8_t *reason);

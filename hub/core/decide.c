@@ -18,10 +18,12 @@ uint8_t core_check_facts(const struct hub_core *core, const struct hub_event_fac
         facts->time_us > core->accepted_at_us + (int64_t)parameters->future_skew_s * CORE_SECOND_US) {
         return TRUC_CLOCK_SKEW;
     }
-    if (facts->expires_us != HUB_TIME_NONE && facts->expires_us <= core->accepted_at_us) {
-        return TRUC_EXPIRED;
-    }
     return TRUC_ACCEPTED;
+}
+
+bool core_is_expired(const struct hub_core *core, const struct hub_event_facts *facts)
+{
+    return facts->expires_us != HUB_TIME_NONE && facts->expires_us <= core->accepted_at_us;
 }
 
 /* A seal was admitted when its key was good; a governance act before it in the journal, or in the seal itself, may have
@@ -70,6 +72,33 @@ static truc_error post_all(struct hub_core *core, const struct core_sealing *sea
     return error;
 }
 
+static size_t cost_of(const struct hub_core *core, struct truc_bytes recipients)
+{
+    struct hub_meant meant = {0};
+    struct truc_bytes name;
+    size_t cost = recipients.size == 0 ? hub_core_meant_count(core, &meant) : 0;
+    for (size_t at = 0; truc_recipients_next(recipients, &at, &name);) {
+        /* A name under which nobody is enrolled costs its look-up. */
+        cost += hub_core_meant(core, name, &meant) == TRUC_OK ? hub_core_meant_count(core, &meant) : 1;
+    }
+    return cost;
+}
+
+uint32_t hub_core_recalls_end(const struct hub_core *core, const struct hub_event_facts *events, uint32_t count)
+{
+    size_t cost = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (events[i].kind != HUB_EVENT_RECALL || events[i].flags != 0) {
+            continue;
+        }
+        if (cost >= HUB_RECALLS_OF_SEAL) {
+            return i;
+        }
+        cost += cost_of(core, events[i].recipients);
+    }
+    return count;
+}
+
 static bool is_in_hand(const struct hub_event_facts *facts, uint32_t agency)
 {
     return agency / 8 < facts->in_hand.size && (facts->in_hand.data[agency / 8] >> agency % 8 & 1) != 0;
@@ -101,6 +130,10 @@ static truc_error recall(struct hub_core *core, const struct core_sealing *seali
     struct hub_meant meant = {0};
     struct truc_bytes one;
     bool taken = false;
+    if (index >= sealing->recalls_end) {
+        *reason = TRUC_TOO_LARGE;
+        return TRUC_OK;
+    }
     /* First all names: an unknown one refuses the recall as a whole, before anything is taken. */
     if (!hub_core_knows_recipients(core, sealing->sender->pub.number, facts->recipients)) {
         *reason = TRUC_NO_RECIPIENT;
@@ -163,7 +196,9 @@ truc_error core_decide(struct hub_core *core, const struct core_sealing *sealing
     if (error != TRUC_OK || out->code != 0) {
         return error;
     }
-    if ((facts->flags & HUB_FACT_BLOB) != 0) {
+    if (core_is_expired(core, facts)) { /* behind duplicates: who asks again for what was taken in time is told so */
+        out->code = TRUC_EXPIRED;
+    } else if ((facts->flags & HUB_FACT_BLOB) != 0) {
         out->code = TRUC_MISSING_BLOB;
     } else if ((facts->flags & HUB_FACT_INVALID_PAYLOAD) != 0) {
         out->code = TRUC_INVALID_PAYLOAD;

@@ -431,7 +431,8 @@ truc_error core_genesis(struct hub_core *core, const struct hub_seal_input *inpu
         return TRUC_E_INVALID;
     }
     core->parameters = default_parameters;
-    if (!merge_parameters(&core->parameters, &order->parameters) || core_check_facts(core, facts) != 0) {
+    if (!merge_parameters(&core->parameters, &order->parameters) || core_check_facts(core, facts) != 0 ||
+        core_is_expired(core, facts)) {
         return TRUC_E_INVALID;
     }
     memcpy(core->origin, order->origin.data, order->origin.size);

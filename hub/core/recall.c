@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define SECOND_US INT64_C(1000000)
-#define DECIDED_WITHIN_US (60 * SECOND_US) /* a row takes milliseconds; this bounds how long a disk may stall */
 
 /* Each of a recall's names in turn; *at starts at 0. No name: everybody. A name under which nobody is enrolled is
  * passed over: it refuses the recall; should somebody be enrolled before that is decided, the event is not in the log
@@ -77,7 +76,8 @@ static truc_error note_in_hand(struct hub_recall *recall, const struct hub_core 
     return TRUC_OK;
 }
 
-/* A name that nobody bears, an id that was used, times that are over or will be. */
+/* A name that nobody bears, an id that was used, times that are over. Not times that will be over soon: such a recall
+ * holds its event, and counts if it is decided in time; if not it is EXPIRED, and the hold ends as any does. */
 static truc_error foresee(const struct hub_recall *recall, struct hub_core *core, uint32_t sender, int64_t now_us,
                           bool *refused)
 {
@@ -87,7 +87,7 @@ static truc_error foresee(const struct hub_recall *recall, struct hub_core *core
     uint64_t sequence;
     *refused = facts->size > parameters->event_bytes ||
                (facts->time_us != HUB_TIME_NONE && facts->time_us > now_us + ahead_us) ||
-               (facts->expires_us != HUB_TIME_NONE && facts->expires_us <= now_us + DECIDED_WITHIN_US) ||
+               (facts->expires_us != HUB_TIME_NONE && facts->expires_us <= now_us) ||
                !hub_core_knows_recipients(core, sender, facts->recipients);
     if (*refused) {
         return TRUC_OK;
@@ -97,8 +97,7 @@ static truc_error foresee(const struct hub_recall *recall, struct hub_core *core
     return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
 }
 
-truc_error hub_recalls_begin(struct hub_recalls *recalls, struct hub_core *core, struct hub_dispatch *dispatch,
-                             uint32_t sender, int64_t now_us, struct hub_event_facts *facts)
+static truc_error add(struct hub_recalls *recalls, struct hub_event_facts *facts, struct hub_recall **out)
 {
     if (recalls->count == recalls->capacity) {
         size_t capacity = recalls->capacity == 0 ? 16 : recalls->capacity * 2;
@@ -109,10 +108,16 @@ truc_error hub_recalls_begin(struct hub_recalls *recalls, struct hub_core *core,
         recalls->items = items;
         recalls->capacity = capacity;
     }
-    struct hub_recall *recall = &recalls->items[recalls->count++];
-    *recall = (struct hub_recall){.state = HUB_RECALL_LOOKING, .facts = facts};
+    *out = &recalls->items[recalls->count++];
+    **out = (struct hub_recall){.state = HUB_RECALL_LOOKING, .facts = facts};
     facts->in_hand = truc_bytes(NULL, 0);
-    truc_error error = hub_core_find(core, facts->recalled, &recall->sequence);
+    return TRUC_OK;
+}
+
+static truc_error begin(struct hub_recall *recall, struct hub_core *core, struct hub_dispatch *dispatch,
+                        uint32_t sender, int64_t now_us)
+{
+    truc_error error = hub_core_find(core, recall->facts->recalled, &recall->sequence);
     if (error != TRUC_OK) {
         return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
     }
@@ -123,6 +128,26 @@ truc_error hub_recalls_begin(struct hub_recalls *recalls, struct hub_core *core,
         error = hold(recall, core, dispatch);
     }
     return error == TRUC_OK ? note_in_hand(recall, core, dispatch) : error;
+}
+
+truc_error hub_recalls_begin(struct hub_recalls *recalls, struct hub_core *core, struct hub_dispatch *dispatch,
+                             uint32_t sender, int64_t now_us, struct hub_event_facts *events, uint32_t count)
+{
+    uint32_t end = hub_core_recalls_end(core, events, count);
+    struct hub_recall *recall;
+    truc_error error = TRUC_OK;
+    for (uint32_t i = 0; error == TRUC_OK && i < count; i++) {
+        if (events[i].kind != HUB_EVENT_RECALL || events[i].flags != 0) {
+            continue;
+        }
+        error = add(recalls, &events[i], &recall);
+        if (error == TRUC_OK && i >= end) {
+            recall->state = HUB_RECALL_HOPELESS; /* who has its event is not asked either: that is what costs */
+        } else if (error == TRUC_OK) {
+            error = begin(recall, core, dispatch, sender, now_us);
+        }
+    }
+    return error;
 }
 
 truc_error hub_recalls_look_again(struct hub_recalls *recalls, struct hub_core *core, struct hub_dispatch *dispatch)

@@ -13,7 +13,7 @@
  *      |          '--its row is applied (its event was in the same row: posted and taken out before anybody could get
  * it; |             or there is none: ILLEGAL_TRANSITION), or its seal is refused--> nothing was held
  *      '--> HOPELESS --> nothing was held
- *         its event is in the log, the recall will be refused for a reason of its own
+ *         the recall will be refused for a reason of its own, or is beyond what a seal may recall
  *
  * LOOKING is for an event whose row is still being written when its recall is admitted: it is looked for again after
  * the effects of each row, before anything is leased. Who has it need not be asked again: nobody can. A seal that was
@@ -40,11 +40,12 @@ struct hub_recalls {
     size_t count, capacity;
 };
 
-/* A recall of agency `sender` was admitted: takes hold of its event, or looks for it, and sets facts->in_hand. Recalls
- * only. Errors: TRUC_E_NOMEM and the core's port's; the set is then to be ended as ever. */
+/* A seal of agency `sender` with these events was admitted: for each of its recalls takes hold of the recalled event,
+ * or looks for it, and sets facts->in_hand. Malformed ones and other events are passed over: they are refused, or no
+ * recalls, whoever has what. Errors: TRUC_E_NOMEM and the core's port's; the set is then to be ended as ever. */
 TRUC_MUST_USE truc_error hub_recalls_begin(struct hub_recalls *recalls, struct hub_core *core,
                                            struct hub_dispatch *dispatch, uint32_t sender, int64_t now_us,
-                                           struct hub_event_facts *facts);
+                                           struct hub_event_facts *events, uint32_t count);
 /* A row was applied and its effects went to the dispatcher; to be called before anything is leased. Errors as above. */
 TRUC_MUST_USE truc_error hub_recalls_look_again(struct hub_recalls *recalls, struct hub_core *core,
                                                 struct hub_dispatch *dispatch);

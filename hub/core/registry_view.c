@@ -101,6 +101,14 @@ truc_error hub_core_meant(const struct hub_core *core, struct truc_bytes name, s
     return TRUC_OK;
 }
 
+size_t hub_core_meant_count(const struct hub_core *core, const struct hub_meant *meant)
+{
+    if (meant->agency != 0) {
+        return 1;
+    }
+    return meant->group != 0 ? core->registry.groups[meant->group - 1].count : core->registry.agency_count;
+}
+
 uint32_t hub_core_meant_at(const struct hub_core *core, const struct hub_meant *meant, size_t at)
 {
     if (meant->agency != 0) {

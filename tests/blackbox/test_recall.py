@@ -1,6 +1,7 @@
 """Recall: what an accepted one guarantees, whoever was meant and whenever it came; and what is said when it is too late."""
 
 import os
+import time
 
 from support import HubCase
 from trucpy.reasons import Reason
@@ -10,10 +11,10 @@ TOO_LATE = Reason.ILLEGAL_TRANSITION
 
 
 class Recall(HubCase):
-    def recall_event(self, a, target, *recipients):
+    def recall_event(self, a, target, *recipients, **attributes):
         """A recall of a's event `target`; without recipients from everybody."""
         data = truc.Recall(source=a.agency.source, id=target, recipients=recipients).SerializeToString()
-        return a.event(f"recall-{os.urandom(4).hex()}", "truc.recall.v1", data=data)
+        return a.event(f"recall-{os.urandom(4).hex()}", "truc.recall.v1", data=data, **attributes)
 
     def recall(self, a, target, *recipients):
         return a.submit(self.recall_event(a, target, *recipients))
@@ -212,6 +213,13 @@ class WhoIsMeant(Recall):
         for wrong in ("", "@", "lower", "A,B", "@a b", "A" * 36):
             self.assertCodes(self.recall(a, "1", wrong), Reason.INVALID_PAYLOAD)
 
+    def test_a_name_counts_once_and_stands_once(self):
+        a, group, (b, _) = self.group()
+        self.assertCodes(a.submit(a.event("1", "x.v1", recipients=group)), 0)
+        for twice in ((group, group), (b.agency.code, group, b.agency.code), (group,) * 64):
+            self.assertCodes(self.recall(a, "1", *twice), Reason.INVALID_PAYLOAD)
+        self.assertCodes(self.recall(a, "1", group, b.agency.code), 0)  # b is meant twice, and named once
+
     def test_it_outlives_a_restart(self):
         a, group, members = self.group()
         self.assertCodes(a.submit(a.event("oops", "x.v1", recipients=group)), 0)
@@ -222,6 +230,55 @@ class WhoIsMeant(Recall):
             m = self.hub.connect(m.agency)
             m.credit(10)
             self.nothing_but(m, a, f"right-{m.agency.code}", recipients=m.agency.code)
+
+
+class WhatOneSealMayAskFor(Recall):
+    """PROTOCOL, section 9: the agencies that the recalls of a seal go through are counted, so that nobody waits long
+    for them."""
+
+    MOST = 262_144
+
+    def test_recalls_beyond_the_bound_are_told_to_be_split(self):
+        members, name, sender = 300, self.code("g-"), self.agency("S")
+        for _ in range(members):
+            self.agency("M", groups=[name])
+        self.hub.grant(sender.code, f"@{name}")
+        a, group = self.hub.connect(sender), f"@{name}"
+        b = self.hub.connect(self.agency())
+        self.hub.grant(a.agency.code, b.agency.code)
+        within = -(-self.MOST // members)
+        both = [a.event("1", "x.v1", recipients=group), a.event("2", "x.v1", recipients=b.agency.code)]
+        self.assertCodes(a.submit(*both), 0, 0)
+        recalls = [self.recall_event(a, "1", group) for _ in range(within + 1)] + [self.recall_event(a, "2")]
+        r = a.submit(*recalls)
+        self.assertEqual(list(r.codes), [0] + [TOO_LATE] * (within - 1) + [Reason.TOO_LARGE] * 2)
+        b.credit(1)
+        self.assertEqual(b.receive_one().id, "2", "held by a recall that was told to come again")
+        r = a.submit(*recalls[within:])
+        self.assertCodes(r, TOO_LATE, TOO_LATE)  # under the same ids, in a seal of their own
+
+
+class WithAnEndOfItsOwn(Recall):
+    def test_one_that_ends_soon_counts_until_then(self):
+        a, b = self.pair()
+        b.credit(10)
+        for i, seconds in enumerate((1000, 59, 30, 10)):
+            with self.subTest(seconds=seconds):
+                c = self.hub.connect(self.agency())
+                self.hub.grant(a.agency.code, c.agency.code)
+                self.assertCodes(a.submit(a.event(f"{i}", "x.v1", recipients=c.agency.code)), 0)
+                soon = self.recall_event(a, f"{i}", expires_us=int((time.time() + seconds) * 1e6))
+                self.assertCodes(a.submit(soon), 0)
+                c.credit(10)
+                self.nothing_but(c, a, f"right-{i}", recipients=c.agency.code)
+
+    def test_one_that_is_over_takes_nothing(self):
+        a, b = self.pair()
+        self.assertCodes(a.submit(a.event("1", "x.v1", recipients=b.agency.code)), 0)
+        over = self.recall_event(a, "1", expires_us=int((time.time() - 1) * 1e6))
+        self.assertCodes(a.submit(over), Reason.EXPIRED)
+        b.credit(1)
+        self.assertEqual(b.receive_one().id, "1")
 
 
 class NoOtherDoor(Recall):
@@ -238,6 +295,30 @@ class NoOtherDoor(Recall):
         self.hub.restart()
         b = self.hub.connect(b.agency)
         self.assertEqual(b.get_proof(sequence).reason, Reason.NOT_GRANTED)
+
+    def test_a_restart_opens_none(self):
+        """What came before it may have been seen, as far as the hub knows: it still may be recalled."""
+        a, b = self.pair()
+        sequence = a.submit(a.event("oops", "x.v1", recipients=b.agency.code)).outcomes[0].sequence
+        self.hub.restart()
+        a, b = self.hub.connect(a.agency), self.hub.connect(b.agency)
+        self.assertEqual(b.get_proof(sequence).reason, Reason.NOT_GRANTED, "nobody was handed it")
+        self.assertCodes(self.recall(a, "oops", b.agency.code), 0)
+        self.assertEqual(b.get_proof(sequence).reason, Reason.NOT_GRANTED)
+        b.credit(10)
+        self.nothing_but(b, a, "right", recipients=b.agency.code)
+
+    def test_what_was_in_hand_at_a_restart_is_shown_when_it_is_handed_again(self):
+        a, b = self.pair()
+        sequence = a.submit(a.event("1", "x.v1", recipients=b.agency.code)).outcomes[0].sequence
+        b.credit(1)
+        b.receive_one()
+        self.hub.restart()
+        b = self.hub.connect(b.agency)
+        self.assertEqual(b.get_proof(sequence).reason, Reason.NOT_GRANTED, "who had it is not known: it may be recalled")
+        b.credit(1)
+        d = b.receive_one()
+        self.assertEqual(b.get_proof(sequence).event, d.data)
 
     def test_what_was_handed_is(self):
         a, b = self.pair()

@@ -25,9 +25,15 @@ static struct hub_event_facts recall_of(uint64_t event, const char *from)
     return facts;
 }
 
+static void begin_all(struct world *world, struct hub_recalls *recalls, struct hub_event_facts *events, uint32_t count)
+{
+    assert_int_equal(hub_recalls_begin(recalls, world->core, world->dispatch, SRC, world->now_us, events, count),
+                     TRUC_OK);
+}
+
 static void begin(struct world *world, struct hub_recalls *recalls, struct hub_event_facts *facts)
 {
-    assert_int_equal(hub_recalls_begin(recalls, world->core, world->dispatch, SRC, world->now_us, facts), TRUC_OK);
+    begin_all(world, recalls, facts, 1);
 }
 
 static void look_again(struct world *world, struct hub_recalls *recalls)
@@ -259,10 +265,9 @@ static void test_subscribers_are_reached_by_a_recall_from_everybody(void **state
 static void test_a_hopeless_recall_holds_nothing(void **state)
 {
     (void)state;
-    enum { UNKNOWN_NAME, UNKNOWN_GROUP, OVER, NEARLY_OVER, FROM_THE_FUTURE, TOO_LARGE, USED_ID, KINDS };
-    static const uint8_t reasons[KINDS] = {TRUC_NO_RECIPIENT,       TRUC_NO_RECIPIENT, TRUC_EXPIRED,
-                                           TRUC_ILLEGAL_TRANSITION, TRUC_CLOCK_SKEW,   TRUC_TOO_LARGE,
-                                           TRUC_ID_CONFLICT};
+    enum { UNKNOWN_NAME, UNKNOWN_GROUP, OVER, FROM_THE_FUTURE, TOO_LARGE, USED_ID, KINDS };
+    static const uint8_t reasons[KINDS] = {TRUC_NO_RECIPIENT, TRUC_NO_RECIPIENT, TRUC_EXPIRED,
+                                           TRUC_CLOCK_SKEW,   TRUC_TOO_LARGE,    TRUC_ID_CONFLICT};
     for (int kind = 0; kind < KINDS; kind++) {
         struct world world;
         struct hub_recalls recalls = {0};
@@ -272,9 +277,7 @@ static void test_a_hopeless_recall_holds_nothing(void **state)
                                                               : kind == UNKNOWN_GROUP ? "D1,@nobody"
                                                                                       : "D1");
         recall.time_us = kind == FROM_THE_FUTURE ? world.now_us + 301 * SECOND : HUB_TIME_NONE;
-        recall.expires_us = kind == OVER          ? world.now_us
-                            : kind == NEARLY_OVER ? world.now_us + 30 * SECOND
-                                                  : HUB_TIME_NONE;
+        recall.expires_us = kind == OVER ? world.now_us : HUB_TIME_NONE;
         recall.size = kind == TOO_LARGE ? (1u << 20) + 1 : 100;
         uint64_t used = kind == USED_ID ? world.made : world.made + 1;
         memcpy(recall.key, &used, sizeof used);
@@ -289,6 +292,122 @@ static void test_a_hopeless_recall_holds_nothing(void **state)
         hub_recalls_close(&recalls);
         world_close(&world);
     }
+}
+
+/* Decided in time it counts, decided too late it is refused, and its event goes out: never "too late" where nobody has
+ * the event. */
+static void test_a_recall_that_ends_soon_holds_until_it_is_decided(void **state)
+{
+    (void)state;
+    for (int64_t late = -1; late <= 1; late++) {
+        struct world world;
+        struct hub_recalls recalls = {0};
+        open_with_sessions(&world);
+        world_send(&world, "D1", 7);
+        struct hub_event_facts recall = recall_of(world.made, "D1");
+        recall.expires_us = world.now_us + 1000;
+        begin(&world, &recalls, &recall);
+        assert_int_equal(recalls.items[0].state, HUB_RECALL_HOLDING);
+        EXPECT_NOTHING(S1);
+        world.now_us += 1000 + late; /* the sync */
+        world_seal(&world, SRC, &recall, 1);
+        end(&world, &recalls);
+        assert_int_equal(outcome(&world, 0), late < 0 ? TRUC_OUTCOME_ACCEPTED : TRUC_EXPIRED);
+        assert_int_equal(state_of(&world, D1, 1), late < 0 ? HUB_POSTING_RECALLED : HUB_POSTING_PENDING);
+        if (late < 0) {
+            EXPECT_NOTHING(S1);
+        } else {
+            EXPECT(S1, 1);
+        }
+        hub_recalls_close(&recalls);
+        world_close(&world);
+    }
+}
+
+enum { NAMES = 256, MEMBERS = 2, USED_UP = HUB_RECALLS_OF_SEAL / (NAMES * MEMBERS), RECALLS = USED_UP + 3 };
+_Static_assert(RECALLS <= TRUC_SEAL_EVENTS_MAX, "one seal");
+
+/* More names than verify.c lets pass, since this world has few agencies. */
+static char *many_names(size_t count)
+{
+    char *names = malloc(5 * count);
+    assert_non_null(names);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(names + 5 * i, "@all,", 5);
+    }
+    names[5 * count - 1] = '\0';
+    return names;
+}
+
+/* The last is of the event that no other means. */
+static struct hub_event_facts *costly(uint64_t event, const char *names)
+{
+    struct hub_event_facts *facts = calloc(RECALLS, sizeof *facts);
+    assert_non_null(facts);
+    for (size_t i = 0; i < RECALLS; i++) {
+        facts[i] = recall_of(event, names);
+    }
+    facts[RECALLS - 1] = recall_of(event + 1, "D1");
+    return facts;
+}
+
+static void test_the_recalls_of_one_seal_cost_no_more_than_the_bound(void **state)
+{
+    (void)state;
+    struct world world;
+    struct hub_recalls recalls = {0};
+    char *names = many_names(NAMES);
+    open_with_sessions(&world);
+    world_send(&world, "D1,D2", 7); /* 1 */
+    struct hub_event_facts *facts = costly(world.made, names);
+    world_send(&world, "D1", 8);               /* 2 */
+    facts[1].flags = HUB_FACT_INVALID_PAYLOAD; /* costs nothing, is not begun */
+    assert_int_equal(hub_core_recalls_end(world.core, facts, RECALLS), USED_UP + 1);
+    begin_all(&world, &recalls, facts, RECALLS);
+    assert_int_equal(recalls.count, RECALLS - 1);
+    assert_int_equal(recalls.items[USED_UP - 1].state, HUB_RECALL_HOLDING);
+    for (size_t i = USED_UP; i < recalls.count; i++) {
+        assert_int_equal(recalls.items[i].state, HUB_RECALL_HOPELESS);
+        assert_int_equal(recalls.items[i].held_count, 0);
+    }
+    EXPECT(S1, 2); /* the only recall of it is beyond */
+    EXPECT_NOTHING(S2);
+    world_seal(&world, SRC, facts, RECALLS);
+    end(&world, &recalls);
+    assert_int_equal(outcome(&world, 0), TRUC_OUTCOME_ACCEPTED);
+    assert_int_equal(outcome(&world, 1), TRUC_INVALID_PAYLOAD);
+    assert_int_equal(outcome(&world, USED_UP), TRUC_ILLEGAL_TRANSITION);
+    for (size_t i = USED_UP + 1; i < RECALLS; i++) {
+        assert_int_equal(outcome(&world, i), TRUC_TOO_LARGE);
+    }
+    EXPECT_NOTHING(S1);
+    EXPECT_NOTHING(S2);
+    hub_recalls_close(&recalls);
+    world_close(&world);
+    free(facts);
+    free(names);
+}
+
+/* One recall is always gone through, whatever it costs: it could not be split by whoever means everybody. */
+static void test_a_recall_that_is_alone_in_its_seal_is_never_too_costly(void **state)
+{
+    (void)state;
+    struct world world;
+    struct hub_recalls recalls = {0};
+    char *names = many_names(HUB_RECALLS_OF_SEAL);
+    open_with_sessions(&world);
+    world_send(&world, "D1", 7);
+    struct hub_event_facts both[2] = {recall_of(world.made, names), recall_of(world.made, "D1")};
+    begin_all(&world, &recalls, both, 2);
+    EXPECT_NOTHING(S1);
+    world_seal(&world, SRC, both, 2);
+    end(&world, &recalls);
+    assert_int_equal(outcome(&world, 0), TRUC_OUTCOME_ACCEPTED);
+    assert_int_equal(outcome(&world, 1), TRUC_TOO_LARGE);
+    EXPECT_NOTHING(S1);
+    hub_recalls_close(&recalls);
+    world_close(&world);
+    free(names);
 }
 
 /* The event that a name is of was not there when its bearer was enrolled: nothing is hopeless before it is. */
@@ -347,6 +466,9 @@ int main(void)
         cmocka_unit_test(test_members_of_a_group_count_each_for_himself),
         cmocka_unit_test(test_subscribers_are_reached_by_a_recall_from_everybody),
         cmocka_unit_test(test_a_hopeless_recall_holds_nothing),
+        cmocka_unit_test(test_a_recall_that_ends_soon_holds_until_it_is_decided),
+        cmocka_unit_test(test_the_recalls_of_one_seal_cost_no_more_than_the_bound),
+        cmocka_unit_test(test_a_recall_that_is_alone_in_its_seal_is_never_too_costly),
         cmocka_unit_test(test_an_unknown_name_is_looked_at_again_with_the_event),
         cmocka_unit_test(test_closed_while_under_way),
     };
