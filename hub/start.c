@@ -120,8 +120,6 @@ static truc_error replay(struct hub *hub)
     uint64_t from = hub->state_rows = hub_core_applied(hub->core), to = hub_journal_rows(hub->journal);
     truc_error error;
 
-    if (from > to)
-        return TRUC_E_CORRUPT; /* hub_start_core says it */
     if ((error = hub_journal_reader_new(hub->journal, &reader)) || (error = hub_row_reader_new(&rows)))
         goto out;
     for (uint64_t row = from; !error && row < to; row++) {
@@ -158,20 +156,59 @@ static truc_error last_row(struct hub *hub, struct truc_hash *digest)
     return error;
 }
 
+/* The first slot that no row before `applied` names. Every commit writes it: a state that has rows and lacks it is
+ * damaged, and to begin at 0 would give one key to two subjects. */
 static truc_error noted_slot(struct hub *hub)
 {
     struct truc_buffer noted = {0};
     truc_error error = hub_state_noted(hub->state, "slots", &noted);
-    uint64_t slot = 0;
 
-    if (!error && noted.size == 8) {
-        for (int i = 0; i < 8; i++)
-            slot = slot << 8 | noted.data[i];
-        if (slot > hub->next_slot)
-            hub->next_slot = slot;
+    if (error == TRUC_E_NOT_FOUND && hub_core_applied(hub->core) == 0) {
+        error = TRUC_OK;
+    } else if (error == TRUC_E_NOT_FOUND || (!error && noted.size != 8)) {
+        hub_state_distrust(hub->state);
+        error = TRUC_E_CORRUPT;
     }
+    hub->next_slot = 0;
+    for (size_t i = 0; !error && i < noted.size; i++)
+        hub->next_slot = hub->next_slot << 8 | noted.data[i];
     truc_buffer_close(&noted);
-    return error == TRUC_E_NOT_FOUND ? TRUC_OK : error;
+    return error;
+}
+
+static truc_error load(struct hub *hub)
+{
+    struct hub_port port = hub_state_port(hub->state);
+    truc_error error = hub_core_new(&port, &hub->core);
+
+    if (error)
+        return error;
+    if (hub_core_applied(hub->core) > hub_journal_rows(hub->journal))
+        return TRUC_E_CORRUPT; /* explain_replay says it; before anything else could have the state made again */
+    error = noted_slot(hub);
+    return error ? error : replay(hub);
+}
+
+/* The state was read and found damaged: it is made from row 0, within this start. */
+static truc_error load_again(struct hub *hub, struct truc_buffer *why)
+{
+    char *data = hub_home_file(hub->home.path, "data");
+    truc_error error;
+
+    if (!data)
+        return TRUC_E_NOMEM;
+    if (hub->frozen)
+        hub_core_thaw(hub->core, &hub->frozen);
+    hub_core_free(&hub->core);
+    hub_effects_clear(&hub->effects);
+    hub_state_close(&hub->state);
+    if ((error = hub_state_condemn(data, "a start met a value that does not fit its checksum, or misses one")))
+        error = hub_explain(why, "data/state.mdb", error,
+                            "is damaged, and data/state.damaged cannot be written: delete data/state.mdb, start again");
+    else if (!(error = open_state(hub, data, why)))
+        error = load(hub);
+    free(data);
+    return error;
 }
 
 /* The first event that a row holds, decrypted: the genesis act has a key of its own, which nothing erases. */
@@ -300,9 +337,8 @@ static truc_error explain_replay(struct hub *hub, truc_error error, struct truc_
             : NULL);
 }
 
-truc_error hub_start_core(struct hub *hub, struct truc_buffer *why)
+static truc_error start_log(struct hub *hub, struct truc_buffer *why)
 {
-    struct hub_port port = hub_state_port(hub->state);
     struct hub_dispatch_limits limits = {
         .lease_us = hub->home.settings.lease_ms * 1000, .credit_events = 65536, .credit_bytes = 64u << 20};
     truc_error error;
@@ -310,8 +346,6 @@ truc_error hub_start_core(struct hub *hub, struct truc_buffer *why)
     /* Senders choose subjects: without a seed of ours they could choose them all into one bucket. */
     if ((error = truc_random(&limits.seed, sizeof limits.seed)))
         return hub_explain(why, "random", error, NULL);
-    if ((error = hub_core_new(&port, &hub->core)) || (error = noted_slot(hub)) || (error = replay(hub)))
-        return explain_replay(hub, error, why);
     if (hub_core_tree_size(hub->core) == 0)
         return hub_explain(why, "log", TRUC_E_CORRUPT, "no genesis: this home was not made by `truc init`");
     if ((error = check_note_key(hub)))
@@ -327,4 +361,25 @@ truc_error hub_start_core(struct hub *hub, struct truc_buffer *why)
         (error = hub_cache_new((size_t)hub->home.settings.cache_bytes, &hub->cache)))
         return hub_explain(why, "start", error, error == TRUC_E_IO && errno != 0 ? strerror(errno) : NULL);
     return TRUC_OK;
+}
+
+truc_error hub_start_core(struct hub *hub, struct truc_buffer *why)
+{
+    truc_error error = load(hub);
+
+    if (error && hub_state_is_damaged(hub->state))
+        error = load_again(hub, why);
+    if (error)
+        return explain_replay(hub, error, why);
+    if (!(error = start_log(hub, why)) || !hub_state_is_damaged(hub->state))
+        return error;
+    /* Behind the replay the start writes a row and has threads at work on this state: the next one makes it again. */
+    char *data = hub_home_file(hub->home.path, "data");
+    if (!data || hub_state_condemn(data, "a start met damage behind the replay"))
+        error = hub_explain(why, "data/state.mdb", error, "is damaged: delete it, then start the hub again");
+    else
+        error = hub_explain(why, "data/state.mdb", error,
+                            "is damaged: start the hub again, it makes it again from the journal");
+    free(data);
+    return error;
 }

@@ -241,6 +241,9 @@ static void replay_seal(struct replay *replay, const struct hub_input *input, co
     if (ordinal < found->seal_count && found->unsigned_seals[ordinal]) {
         check_late_signature(replay, input, &place);
     }
+    if (found->why[0] == '\0') { /* of a row that was altered the slots may be anything */
+        verify_slots(replay, &input->u.seal, &place, first);
+    }
     report_notes(replay, found, ordinal, &place, first);
 }
 
@@ -383,7 +386,8 @@ static truc_error open_all(struct replay *replay, const char *data, const char *
         replay->slots = NULL;
     }
     struct hub_port port = admin_memory_port();
-    error = hub_journal_reader_new(replay->journal, &replay->reader);
+    error = replay->slots == NULL ? TRUC_OK : verify_slots_new(replay);
+    error = error != TRUC_OK ? error : hub_journal_reader_new(replay->journal, &replay->reader);
     error = error != TRUC_OK ? error : hub_row_reader_new(&replay->rows);
     error = error != TRUC_OK ? error : hub_core_new(&port, &replay->core);
     replay->pipeline.total = hub_journal_rows(replay->journal);
@@ -450,6 +454,7 @@ static void close_all(struct replay *replay)
     hub_journal_reader_free(&replay->ordered);
     hub_journal_reader_free(&replay->reader);
     hub_slots_close(&replay->slots);
+    free(replay->slot_owners);
     hub_journal_close(&replay->journal);
     verify_keys_close(&replay->keys);
     truc_note_verifier_close(&replay->note_key);

@@ -37,6 +37,8 @@ struct replay {
     struct hub_row_reader *rows;
     struct hub_journal_reader *ordered; /* what orders to replay name; NULL until there is one */
     struct hub_row_reader *ordered_rows;
+    uint64_t *slot_owners; /* whom each key slot serves, 0: nobody yet; NULL: there are no keys to look after */
+    uint64_t slot_count;
     struct hub_state *state;
     struct hub_core *core, *state_core;
     struct hub_effects effects;
@@ -58,6 +60,11 @@ void verify_take_note_key(struct replay *replay);
 /* A seal that was applied as leaf place->leaf: do its accepted orders to replay tell the truth about their events? */
 void verify_orders(struct replay *replay, const struct hub_seal_input *seal, const struct verify_place *place,
                    uint64_t first_sequence);
+/* Room for whom each key slot serves: 8 bytes per slot, a quarter of keys.slots. Errors: TRUC_E_NOMEM. */
+TRUC_MUST_USE truc_error verify_slots_new(struct replay *replay);
+/* The seal that replay->rows has just read: do its key slots serve nobody else? first_sequence may be VERIFY_NONE. */
+void verify_slots(struct replay *replay, const struct hub_seal_input *seal, const struct verify_place *place,
+                  uint64_t first_sequence);
 /* The state environment: opened before the journal, compared when the replay is as far as it is. */
 void verify_open_state(struct replay *replay, const char *data);
 void verify_compare_state(struct replay *replay);

@@ -3,8 +3,10 @@
 
 #include "truc/log.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <net/if.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,10 +14,37 @@
 
 #define MIB (INT64_C(1) << 20)
 #define GIB (INT64_C(1) << 30)
+#define IN_FLIGHT_MIN (5 * MIB)
 #define FIELD(name, key, kind, ...)                                                                                    \
     {                                                                                                                  \
         key, kind, offsetof(struct hub_settings, name), __VA_ARGS__                                                    \
     }
+
+/* What libzmq can listen on: everything, an address in numbers, or an interface by its name. It asks no name service.
+ */
+static bool is_local(const char *text, size_t size)
+{
+    char name[INET6_ADDRSTRLEN + IF_NAMESIZE];
+    struct in6_addr ignored;
+    if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
+        text++;
+        size -= 2;
+    }
+    if (size == 0 || size >= sizeof name) {
+        return false;
+    }
+    memcpy(name, text, size);
+    name[size] = '\0';
+    if (strcmp(name, "*") == 0 || inet_pton(AF_INET, name, &ignored) == 1 || inet_pton(AF_INET6, name, &ignored) == 1) {
+        return true;
+    }
+    char *zone = strchr(name, '%');
+    if (zone != NULL) {
+        *zone = '\0';
+        return inet_pton(AF_INET6, name, &ignored) == 1 && if_nametoindex(zone + 1) != 0;
+    }
+    return if_nametoindex(name) != 0;
+}
 
 /* libzmq takes the digits that it likes: 99999 would listen on another port, 22x on port 22. */
 static const char *check_listen(const char *listen)
@@ -31,7 +60,12 @@ static const char *check_listen(const char *listen)
     const char *port = colon + 1;
     size_t digits = strspn(port, "0123456789");
     bool good = digits > 0 && digits <= 5 && port[digits] == '\0' && strtoul(port, NULL, 10) <= 65535;
-    return good ? NULL : form;
+    if (!good) {
+        return form;
+    }
+    return is_local(listen + 6, (size_t)(colon - listen - 6))
+               ? NULL
+               : "its ADDRESS should be *, an IP address, or the name of a network interface of this machine";
 }
 
 static const char *check_level(const char *text)
@@ -48,9 +82,9 @@ static const struct truc_config_field fields[] = {
     FIELD(state_bytes, "storage.state", TRUC_CONFIG_SIZE, false, MIB, INT64_C(64) << 40, "8 GiB", NULL),
     FIELD(reserve_bytes, "storage.reserve", TRUC_CONFIG_SIZE, false, MIB, INT64_C(1) << 40, "256 MiB", NULL),
     FIELD(workers, "workers", TRUC_CONFIG_INTEGER, false, 0, 256, "0", NULL),
-    FIELD(session_bytes, "limits.session_bytes", TRUC_CONFIG_SIZE, false, 5 * MIB, 4 * GIB, "16 MiB", NULL),
-    FIELD(total_bytes, "limits.total_bytes", TRUC_CONFIG_SIZE, false, 5 * MIB, 256 * GIB, "256 MiB", NULL),
-    FIELD(cache_bytes, "limits.cache_bytes", TRUC_CONFIG_SIZE, false, 0, 256 * GIB, "64 MiB", NULL),
+    FIELD(session_bytes, "limits.session_bytes", TRUC_CONFIG_SIZE, false, IN_FLIGHT_MIN, 4 * GIB, "16 MiB", NULL),
+    FIELD(total_bytes, "limits.total_bytes", TRUC_CONFIG_SIZE, false, IN_FLIGHT_MIN, 256 * GIB, "96 MiB", NULL),
+    FIELD(cache_bytes, "limits.cache_bytes", TRUC_CONFIG_SIZE, false, 0, 256 * GIB, "48 MiB", NULL),
     FIELD(sessions, "limits.sessions", TRUC_CONFIG_INTEGER, false, 1, 65536, "1024", NULL),
     FIELD(lease_ms, "delivery.lease", TRUC_CONFIG_DURATION, false, 100, 86400000, "60 s", NULL),
     FIELD(silence_ms, "session.silence", TRUC_CONFIG_DURATION, false, 1000, 3600000, "60 s", NULL),
@@ -70,34 +104,31 @@ static truc_error complain_of_key(const char *name, const size_t *lines, const c
     return error == TRUC_OK ? TRUC_E_CONFIG : error;
 }
 
-/* What lies between keys. A number that was wrong by itself is 0 here: every minimum is more. */
+/* What lies between keys. A number that was wrong by itself is 0 here: every minimum is more. In its place stands the
+ * least that it could be, so that what is wrong whatever it becomes is said in the same run. */
 static truc_error check_sizes(const char *name, const size_t *lines, const struct hub_settings *settings,
                               struct truc_buffer *why)
 {
-    int64_t commit = settings->total_bytes < HUB_COMMIT_BYTES ? settings->total_bytes : HUB_COMMIT_BYTES;
+    int64_t total = settings->total_bytes != 0 ? settings->total_bytes : IN_FLIGHT_MIN;
+    int64_t commit = total < HUB_COMMIT_BYTES ? total : HUB_COMMIT_BYTES;
     int64_t least = HUB_RESERVE_COMMITS * commit;
+    int64_t reserve = settings->reserve_bytes != 0 ? settings->reserve_bytes : least;
     truc_error error = TRUC_OK;
     char sentence[256];
-    if (settings->total_bytes == 0) {
-        return TRUC_OK;
-    }
-    if (settings->total_bytes < settings->session_bytes) {
+    if (settings->total_bytes != 0 && settings->total_bytes < settings->session_bytes) {
         error = complain_of_key(name, lines, "limits.total_bytes", why, "is less than limits.session_bytes");
     }
-    if (settings->reserve_bytes == 0) {
-        return error;
-    }
-    if (settings->reserve_bytes < least) {
+    if (reserve < least) {
         (void)snprintf(sentence, sizeof sentence,
                        "a commit takes up to %" PRId64 " MiB (limits.total_bytes, at most %" PRId64
                        " MiB), and acks, governance and checkpoints must fit behind it: give %" PRId64 " MiB or more",
                        mebibytes(commit), mebibytes(HUB_COMMIT_BYTES), mebibytes(least));
         error = complain_of_key(name, lines, "storage.reserve", why, sentence);
     }
-    if (settings->journal_bytes != 0 && settings->journal_bytes < settings->reserve_bytes + commit) {
+    if (settings->journal_bytes != 0 && settings->journal_bytes < reserve + commit) {
         (void)snprintf(sentence, sizeof sentence,
                        "leaves no room for seals: with this storage.reserve give %" PRId64 " MiB or more",
-                       mebibytes(settings->reserve_bytes + commit));
+                       mebibytes(reserve + commit));
         error = complain_of_key(name, lines, "storage.journal", why, sentence);
     }
     return error;
@@ -158,11 +189,13 @@ static bool check_private(const char *path, struct truc_buffer *why, truc_error 
     return true;
 }
 
-static void read_transport_key(const char *path, char out[TRUC_TRANSPORT_KEY_TEXT], struct truc_buffer *why,
+/* Returns whether it stands in `out`. */
+static bool read_transport_key(const char *path, char out[TRUC_TRANSPORT_KEY_TEXT], struct truc_buffer *why,
                                truc_error *worst)
 {
     struct truc_buffer text = {0};
     uint8_t raw[32];
+    bool read = false;
     truc_error error = truc_file_read(path, SECRET_MAX, &text);
     if (error != TRUC_OK) {
         complain(why, worst, error, path, error == TRUC_E_IO ? strerror(errno) : truc_error_string(error));
@@ -177,12 +210,29 @@ static void read_transport_key(const char *path, char out[TRUC_TRANSPORT_KEY_TEX
     }
     memcpy(out, text.data, text.size);
     out[text.size] = '\0';
+    read = true;
 out:
     truc_wipe(raw, sizeof raw);
     if (text.data != NULL) {
         truc_wipe(text.data, text.capacity);
     }
     truc_buffer_close(&text);
+    return read;
+}
+
+/* Clients know the hub by its public key: with the secret one of another pair it would serve nobody, and not say why.
+ */
+static void check_transport_pair(const struct hub_home *home, const char *path, struct truc_buffer *why,
+                                 truc_error *worst)
+{
+    char belongs[TRUC_TRANSPORT_KEY_TEXT];
+    truc_error error = truc_transport_public(home->transport_secret, belongs);
+    if (error != TRUC_OK) {
+        complain(why, worst, error, path, truc_error_string(error));
+    } else if (strcmp(belongs, home->transport_public) != 0) {
+        complain(why, worst, TRUC_E_CONFIG, path,
+                 "is not the public key of hub/transport.secret: the two files are of different pairs");
+    }
 }
 
 static void read_note_key(const char *path, struct truc_key **out, struct truc_buffer *why, truc_error *worst)
@@ -236,10 +286,11 @@ truc_error hub_home_open(const char *path, struct hub_home *out, struct truc_buf
     if (check_private(files[1], why, &worst)) {
         read_note_key(files[1], &out->note_key, why, &worst);
     }
-    if (check_private(files[2], why, &worst)) {
-        read_transport_key(files[2], out->transport_secret, why, &worst);
+    bool secret =
+        check_private(files[2], why, &worst) && read_transport_key(files[2], out->transport_secret, why, &worst);
+    if (read_transport_key(files[3], out->transport_public, why, &worst) && secret) {
+        check_transport_pair(out, files[3], why, &worst);
     }
-    read_transport_key(files[3], out->transport_public, why, &worst);
 out:
     for (size_t i = 0; i < 4; i++) {
         free(files[i]);

@@ -46,6 +46,11 @@ bool hub_state_is_damaged(const struct hub_state *state)
     return atomic_load(&state->damaged);
 }
 
+void hub_state_distrust(struct hub_state *state)
+{
+    atomic_store(&state->damaged, true);
+}
+
 /* ---- the check at a start, in a child process
  * ------------------------------------------------------------------------------- */
 
@@ -388,8 +393,7 @@ static int put_dirty(struct hub_state *state, MDB_txn *txn, const struct hub_dir
 static int put_notes(struct hub_state *state, MDB_txn *txn, const struct note *notes)
 {
     for (const struct note *note = notes; note != NULL; note = note->next) {
-        MDB_val at = val_of(truc_bytes_of(note->name)), to = val_of(truc_buffer_view(&note->value));
-        int code = mdb_put(txn, state->notes, &at, &to, 0);
+        int code = put_checked(txn, state->notes, truc_bytes_of(note->name), truc_buffer_view(&note->value));
         if (code != 0) {
             return code;
         }
@@ -486,7 +490,8 @@ static const struct note *find_note(const struct note *notes, const char *name)
 truc_error hub_state_noted(struct hub_state *state, const char *name, struct truc_buffer *out)
 {
     MDB_txn *txn;
-    MDB_val key = val_of(truc_bytes_of(name)), value;
+    MDB_val key = val_of(truc_bytes_of(name)), stored;
+    struct truc_bytes value = {0};
     truc_error error = TRUC_E_NOT_FOUND;
     (void)pthread_mutex_lock(&state->lock);
     const struct note *note = find_note(state->waiting, name);
@@ -504,8 +509,11 @@ truc_error hub_state_noted(struct hub_state *state, const char *name, struct tru
     if (code != 0) {
         return hub_environment_error(code);
     }
-    code = mdb_get(txn, state->notes, &key, &value);
-    error = code == 0 ? truc_buffer_append(out, value.mv_data, value.mv_size) : hub_environment_error(code);
+    code = mdb_get(txn, state->notes, &key, &stored);
+    error = code == 0 ? checked(key, stored, &value) : hub_environment_error(code);
+    if (error == TRUC_OK) {
+        error = truc_buffer_append(out, value.data, value.size);
+    }
     mdb_txn_abort(txn);
     return seen(state, error);
 }

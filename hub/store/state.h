@@ -13,6 +13,8 @@ TRUC_MUST_USE truc_error hub_state_open(const char *folder, uint64_t map_bytes, 
 void hub_state_close(struct hub_state **state);
 /* true once a value did not fit its checksum or LMDB met damage: nothing more may be decided by it. Any thread. */
 bool hub_state_is_damaged(const struct hub_state *state);
+/* Its reader met damage that no checksum shows: something is missing that every commit has. Any thread. */
+void hub_state_distrust(struct hub_state *state);
 /* Leaves word in `folder`, durably, that the state is not to be used again. Errors: TRUC_E_IO, TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error hub_state_condemn(const char *folder, const char *why);
 /* If such word was left: removes the state and the word, and appends the latter to `why`. By whoever holds the journal,
@@ -28,6 +30,8 @@ TRUC_MUST_USE truc_error hub_state_commit(struct hub_state *state, const struct 
 /* Small facts of the shell that are not the core's: name to value, in an own table ("newest checkpoint"). Written with
  * the next commit. */
 TRUC_MUST_USE truc_error hub_state_note(struct hub_state *state, const char *name, struct truc_bytes value);
+/* The newest value of that name, appended to `out`. Errors: TRUC_E_NOT_FOUND, TRUC_E_CORRUPT (it does not fit its
+ * checksum). */
 TRUC_MUST_USE truc_error hub_state_noted(struct hub_state *state, const char *name, struct truc_buffer *out);
 uint64_t hub_state_used_bytes(const struct hub_state *state);
 

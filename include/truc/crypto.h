@@ -79,6 +79,9 @@ TRUC_MUST_USE truc_error truc_key_verify(const struct truc_key *key, struct truc
 #define TRUC_TRANSPORT_KEY_TEXT 41
 TRUC_MUST_USE truc_error truc_transport_keypair(char public_key[TRUC_TRANSPORT_KEY_TEXT],
                                                 char secret_key[TRUC_TRANSPORT_KEY_TEXT]);
+/* The public key that belongs to a secret one (Z85 text). Errors: TRUC_E_MALFORMED (no 40 characters of Z85),
+ * TRUC_E_CRYPTO. */
+TRUC_MUST_USE truc_error truc_transport_public(const char *secret_key, char public_key[TRUC_TRANSPORT_KEY_TEXT]);
 
 /* AES-256-GCM. One context for one thread; the key is set per call, since every subject has its own. */
 struct truc_aead;

@@ -1,4 +1,4 @@
-// Preloaded into the hub by test_storage_faults.py: calls on one file fail as the control file $TRUC_TEST_FAULT says,
+// Preloaded into the hub by the tests of faulty.py: calls on one file fail as the control file $TRUC_TEST_FAULT says,
 // which the test writes and reads while the hub runs (struct control below, host order). Built by the test itself.
 #define _GNU_SOURCE
 #include <errno.h>

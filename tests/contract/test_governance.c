@@ -49,27 +49,41 @@ static ProtobufCBinaryData binary(struct truc_bytes bytes)
     return (ProtobufCBinaryData){bytes.size, (uint8_t *)(uintptr_t)bytes.data};
 }
 
+/* An act that enrols one agency, and what it points to. */
+struct enrolment_act {
+    Truc__V1__Governance act;
+    Truc__V1__EnrolAgency enrol;
+    char *groups[17];
+    uint8_t transport[32];
+};
+
+static void fill_enrolment(struct enrolment_act *it, struct world *world)
+{
+    *it = (struct enrolment_act){.act = TRUC__V1__GOVERNANCE__INIT,
+                                 .enrol = TRUC__V1__ENROL_AGENCY__INIT,
+                                 .groups = {"land", "H14"},
+                                 .transport = {1, 2, 3}};
+    it->act.reason = "new desk";
+    it->act.act_case = TRUC__V1__GOVERNANCE__ACT_ENROL_AGENCY;
+    it->act.enrol_agency = &it->enrol;
+    it->enrol.agency = "H14.09";
+    it->enrol.name = "Phòng Tài nguyên";
+    it->enrol.role = TRUC__V1__ROLE__ROLE_AUDITOR;
+    it->enrol.n_groups = 2;
+    it->enrol.groups = it->groups;
+    it->enrol.transport_key = binary(truc_bytes(it->transport, 32));
+    it->enrol.spki = binary(truc_key_spki(world->key));
+    it->enrol.quota_events_per_s = 5;
+    it->enrol.quota_bytes_per_s = UINT64_C(1) << 40;
+}
+
 static void an_agency_is_enrolled_with_its_keys_and_groups(void **state)
 {
     struct world *world = *state;
     const struct hub_governance *seen;
-    Truc__V1__Governance act = TRUC__V1__GOVERNANCE__INIT;
-    Truc__V1__EnrolAgency enrol = TRUC__V1__ENROL_AGENCY__INIT;
-    char *groups[17] = {"land", "H14"};
-    uint8_t transport[32] = {1, 2, 3};
-    act.reason = "new desk";
-    act.act_case = TRUC__V1__GOVERNANCE__ACT_ENROL_AGENCY;
-    act.enrol_agency = &enrol;
-    enrol.agency = "H14.09";
-    enrol.name = "Phòng Tài nguyên";
-    enrol.role = TRUC__V1__ROLE__ROLE_AUDITOR;
-    enrol.n_groups = 2;
-    enrol.groups = groups;
-    enrol.transport_key = binary(truc_bytes(transport, 32));
-    enrol.spki = binary(truc_key_spki(world->key));
-    enrol.quota_events_per_s = 5;
-    enrol.quota_bytes_per_s = UINT64_C(1) << 40;
-    assert_ok(decode(world, &act, &seen));
+    struct enrolment_act it;
+    fill_enrolment(&it, world);
+    assert_ok(decode(world, &it.act, &seen));
     assert_int_equal(seen->act, HUB_ACT_ENROL_AGENCY);
     assert_true(truc_bytes_equal(seen->reason, truc_bytes_of("new desk")));
     assert_int_equal(seen->enrolment_count, 1);
@@ -81,41 +95,48 @@ static void an_agency_is_enrolled_with_its_keys_and_groups(void **state)
     assert_int_equal(enrolment->quota_events_per_s, 5);
     assert_true(enrolment->quota_bytes_per_s == UINT64_C(1) << 40);
     assert_true(enrolment->has_transport);
-    assert_memory_equal(enrolment->transport, transport, 32);
+    assert_memory_equal(enrolment->transport, it.transport, 32);
     assert_true(enrolment->key.present);
     assert_string_equal(enrolment->key.keyid, truc_key_id(world->key));
     assert_int_equal(enrolment->key.algorithm, TRUC_ALGORITHM_P256);
     assert_true(truc_bytes_equal(enrolment->key.spki, truc_key_spki(world->key)));
+}
 
-    groups[1] = "land"; /* twice the same */
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    groups[1] = "@land"; /* the sign belongs to recipients */
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    groups[1] = "H14";
-    enrol.role = (Truc__V1__Role)3;
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    enrol.role = TRUC__V1__ROLE__ROLE_AGENCY;
-    enrol.transport_key.len = 31;
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    enrol.transport_key.len = 32;
-    enrol.spki.len--;
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    enrol.spki.len++;
-    enrol.agency = "h14.09";
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    enrol.agency = "H14.09";
-    enrol.name = "two\nlines";
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    enrol.name = "";
-    enrol.n_groups = 17;
+static void an_enrolment_that_is_wrong_anywhere_enrols_nobody(void **state)
+{
+    struct world *world = *state;
+    const struct hub_governance *seen;
+    struct enrolment_act it;
+    fill_enrolment(&it, world);
+    it.groups[1] = "land"; /* twice the same */
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.groups[1] = "@land"; /* the sign belongs to recipients */
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.groups[1] = "H14";
+    it.enrol.role = (Truc__V1__Role)3;
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.enrol.role = TRUC__V1__ROLE__ROLE_AGENCY;
+    it.enrol.transport_key.len = 31;
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.enrol.transport_key.len = 32;
+    it.enrol.spki.len--;
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.enrol.spki.len++;
+    it.enrol.agency = "h14.09";
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.enrol.agency = "H14.09";
+    it.enrol.name = "two\nlines";
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.enrol.name = "";
+    it.enrol.n_groups = 17;
     for (int i = 0; i < 17; i++) {
         static char names[17][3];
         (void)snprintf(names[i], 3, "g%c", 'a' + i);
-        groups[i] = names[i];
+        it.groups[i] = names[i];
     }
-    assert_int_equal(decode(world, &act, &seen), TRUC_E_MALFORMED);
-    enrol.n_groups = 16;
-    assert_ok(decode(world, &act, &seen));
+    assert_int_equal(decode(world, &it.act, &seen), TRUC_E_MALFORMED);
+    it.enrol.n_groups = 16;
+    assert_ok(decode(world, &it.act, &seen));
 }
 
 static void genesis_binds_origin_note_key_and_administrators(void **state)
@@ -404,6 +425,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_agency_is_enrolled_with_its_keys_and_groups, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_enrolment_that_is_wrong_anywhere_enrols_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(genesis_binds_origin_note_key_and_administrators, set_up, tear_down),
         cmocka_unit_test_setup_teardown(grants_name_parties_and_patterns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_are_added_and_revoked_one_at_a_time, set_up, tear_down),

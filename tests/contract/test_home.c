@@ -162,6 +162,10 @@ static void a_reserve_is_some_of_the_largest_commits(void **state)
         {"storage: {journal: 287 MiB}\n", "give 288 MiB or more"},
         {"storage: {journal: 288 MiB}\n", NULL},
         {"limits: {total_bytes: 15 MiB}\n", "is less than limits.session_bytes"},
+        /* What is wrong whatever the other key becomes is said along with it. */
+        {"storage: {reserve: 1 MiB}\nlimits: {total_bytes: 1 MiB}\n", "storage.reserve: "},
+        {"storage: {reserve: 1 MiB}\nlimits: {total_bytes: many}\n", "storage.reserve: "},
+        {"storage: {reserve: loads, journal: 24 MiB}\nlimits: {total_bytes: 1 MiB}\n", "storage.journal: "},
     };
     struct world *world = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -180,27 +184,71 @@ static void a_reserve_is_some_of_the_largest_commits(void **state)
     }
 }
 
+static void listen_is_refused(struct world *world, const char *listen)
+{
+    struct hub_settings settings;
+    char text[128];
+    (void)snprintf(text, sizeof text, "workers: 1\nlisten: '%s'\n", listen);
+    truc_buffer_clear(&world->why);
+    assert_int_equal(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why), TRUC_E_CONFIG);
+    assert_ok(truc_buffer_append(&world->why, "", 1));
+    assert_non_null(strstr((const char *)world->why.data, "hub.yaml:2: listen: "));
+}
+
+static void listen_is_taken(struct world *world, const char *listen)
+{
+    struct hub_settings settings;
+    char text[128];
+    (void)snprintf(text, sizeof text, "listen: '%s'\n", listen);
+    assert_ok(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why));
+    hub_settings_close(&settings);
+}
+
 /* libzmq would listen on another port than the one that was written, and say nothing. */
 static void a_port_that_is_none_is_refused(void **state)
 {
     static const char *const wrong[] = {"tcp://127.0.0.1:99999", "tcp://127.0.0.1:22x",
                                         "tcp://127.0.0.1:", "tcp://127.0.0.1:-1", "tcp://:5590"};
-    static const char *const right[] = {"tcp://127.0.0.1:65535", "tcp://*:0", "tcp://[::1]:5590"};
-    struct world *world = *state;
-    struct hub_settings settings;
-    char text[80];
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        (void)snprintf(text, sizeof text, "listen: '%s'\n", wrong[i]);
-        truc_buffer_clear(&world->why);
-        assert_int_equal(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why), TRUC_E_CONFIG);
-        assert_ok(truc_buffer_append(&world->why, "", 1));
-        assert_non_null(strstr((const char *)world->why.data, "listen"));
+        listen_is_refused(*state, wrong[i]);
+    }
+    listen_is_taken(*state, "tcp://127.0.0.1:65535");
+    listen_is_taken(*state, "tcp://127.0.0.1:0");
+}
+
+/* Else --check-config says that all is well, and the start says "No such device". */
+static void an_address_that_is_none_is_refused(void **state)
+{
+    static const char *const wrong[] = {"tcp://300.1.2.3:5590", "tcp://127.0.0:5590",        "tcp://[::g]:5590",
+                                        "tcp://[]:5590",        "tcp://no.such.host.:5590",  "tcp://truc-none0:5590",
+                                        "tcp://[fe80::1%]:0",   "tcp://[127.0.0.1%lo]:5590", "tcp://127.0.0.1 :5590"};
+    static const char *const right[] = {"tcp://*:0", "tcp://10.1.2.3:5590", "tcp://[::1]:5590", "tcp://lo:5590",
+                                        "tcp://[fe80::1%lo]:5590"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        listen_is_refused(*state, wrong[i]);
     }
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
-        (void)snprintf(text, sizeof text, "listen: '%s'\n", right[i]);
-        assert_ok(hub_settings_read("hub.yaml", truc_bytes_of(text), &settings, &world->why));
-        hub_settings_close(&settings);
+        listen_is_taken(*state, right[i]);
     }
+}
+
+/* The hub would be up, and no client that holds its public key could reach it. */
+static void transport_keys_of_two_pairs_are_refused(void **state)
+{
+    struct world *world = *state;
+    struct hub_home home;
+    char other[TRUC_TRANSPORT_KEY_TEXT], secret[TRUC_TRANSPORT_KEY_TEXT], belongs[TRUC_TRANSPORT_KEY_TEXT];
+    char *path = path_in(world->home, "hub/transport.public");
+    make(world);
+    assert_ok(truc_transport_keypair(other, secret));
+    assert_ok(truc_transport_public(secret, belongs));
+    assert_string_equal(belongs, other);
+    assert_int_equal(truc_transport_public("too short", belongs), TRUC_E_MALFORMED);
+    assert_ok(truc_file_write(path, truc_bytes_of(other), 0600, true));
+    assert_int_equal(hub_home_open(world->home, &home, &world->why), TRUC_E_CONFIG);
+    assert_ok(truc_buffer_append(&world->why, "", 1));
+    assert_non_null(strstr((const char *)world->why.data, "hub/transport.public: is not the public key of"));
+    free(path);
 }
 
 /* `--home /tmp` by mistake: whoever follows advice about the rights of that folder does harm. */
@@ -261,12 +309,31 @@ static void check_registry(struct world *world, struct hub_core *core)
     }
 }
 
+/* It is a real one: signature, root, event. */
+static void check_first_seal(struct world *world, struct truc_bytes bytes, struct truc_bytes content)
+{
+    char *pem = path_in(world->home, "admin-1/sign.pem");
+    struct truc_envelope envelope;
+    struct truc_event event;
+    struct truc_key *key;
+    struct truc_hash leaf, root;
+    assert_ok(truc_key_load(pem, &key));
+    assert_ok(truc_envelope_parse(bytes, &envelope));
+    assert_ok(truc_envelope_verify(&envelope, key));
+    truc_leaf_hash(&leaf, content);
+    truc_merkle_root(&leaf, 1, &root);
+    assert_memory_equal(root.bytes, envelope.seal.root.bytes, TRUC_HASH_SIZE);
+    assert_ok(truc_event_parse(content, &event));
+    assert_true(truc_bytes_equal(event.source, truc_bytes_of("urn:truc:TRUC.ADMIN.1")));
+    truc_key_free(&key);
+    free(pem);
+}
+
 static void the_first_row_is_a_genesis_that_the_core_accepts(void **state)
 {
     static const struct hub_port empty = {NULL, empty_get, empty_scan};
     struct world *world = *state;
     char *data = path_in(world->home, "data"), *slots_path = path_in(data, "keys.slots"), why[256];
-    char *pem = path_in(world->home, "admin-1/sign.pem");
     struct hub_journal *journal;
     struct hub_slots *slots;
     struct hub_journal_reader *rows;
@@ -277,9 +344,6 @@ static void the_first_row_is_a_genesis_that_the_core_accepts(void **state)
     struct hub_effects effects = {0};
     struct truc_aead *aead;
     struct truc_buffer content = {0};
-    struct truc_envelope envelope;
-    struct truc_event event;
-    struct truc_key *key;
     struct truc_bytes row;
     make(world);
     assert_ok(hub_journal_open(data, 64u << 20, false, false, &journal, why));
@@ -299,20 +363,10 @@ static void the_first_row_is_a_genesis_that_the_core_accepts(void **state)
     assert_ok(hub_core_end_row(core, &effects));
     check_registry(world, core);
 
-    /* And the seal is a real one: signature, root, event. */
-    assert_ok(truc_key_load(pem, &key));
-    assert_ok(truc_envelope_parse(input.u.seal.envelope, &envelope));
-    assert_ok(truc_envelope_verify(&envelope, key));
     assert_ok(hub_row_reader_content(reader, 0, aead, slots, &content));
-    struct truc_hash leaf, root;
-    truc_leaf_hash(&leaf, truc_buffer_view(&content));
-    truc_merkle_root(&leaf, 1, &root);
-    assert_memory_equal(root.bytes, envelope.seal.root.bytes, TRUC_HASH_SIZE);
-    assert_ok(truc_event_parse(truc_buffer_view(&content), &event));
-    assert_true(truc_bytes_equal(event.source, truc_bytes_of("urn:truc:TRUC.ADMIN.1")));
+    check_first_seal(world, input.u.seal.envelope, truc_buffer_view(&content));
 
     truc_buffer_close(&content);
-    truc_key_free(&key);
     hub_effects_close(&effects);
     hub_core_free(&core);
     truc_aead_free(&aead);
@@ -320,7 +374,6 @@ static void the_first_row_is_a_genesis_that_the_core_accepts(void **state)
     hub_journal_reader_free(&rows);
     hub_slots_close(&slots);
     hub_journal_close(&journal);
-    free(pem);
     free(slots_path);
     free(data);
 }
@@ -336,6 +389,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_wrong_setting_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reserve_is_some_of_the_largest_commits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_port_that_is_none_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_address_that_is_none_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(transport_keys_of_two_pairs_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_that_is_no_home_is_called_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_row_is_a_genesis_that_the_core_accepts, set_up, tear_down),
     };
