@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SMALL_FILE 4096
@@ -54,6 +55,25 @@ struct truc_profile {
     char *spool;
     char *hub_public, *transport_public, *transport_secret, *note_key;
 };
+
+/* A private key is nobody's but its owner's: as the hub holds it with its own. Where it cannot be looked at, reading it
+ * says why. Errors: TRUC_E_NOMEM. */
+static truc_error check_private(const char *folder, const char *name, struct truc_buffer *why)
+{
+    char *path = NULL;
+    struct stat status;
+    truc_error error = TRUC_OK;
+    if (asprintf(&path, "%s/%s", folder, name) < 0) {
+        return TRUC_E_NOMEM;
+    }
+    if (stat(path, &status) == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        error = truc_buffer_printf(
+            why, "%s:0: others can read or write this private key: take their rights away (chmod 600 %s)\n", path,
+            path);
+    }
+    free(path);
+    return error;
+}
 
 /* A file of one line; what is wrong with it goes to `why`. NULL then. Errors: TRUC_E_NOMEM. */
 static truc_error read_line(const char *folder, const char *name, char **out, struct truc_buffer *why)
@@ -213,6 +233,12 @@ truc_error truc_profile_load(const char *folder, struct truc_profile **out, stru
     error = read_settings(profile, folder, why);
     if (error == TRUC_OK) {
         error = read_signing_key(profile, folder, why);
+    }
+    if (error == TRUC_OK) {
+        error = check_private(folder, "sign.pem", why);
+    }
+    if (error == TRUC_OK) {
+        error = check_private(folder, "transport.secret", why);
     }
     if (error == TRUC_OK) {
         error = read_transport_key(folder, "transport.secret", &profile->transport_secret, why);

@@ -222,10 +222,33 @@ truc_error folder_move(const struct folder *from, const char *name, const struct
 static int came_first(const void *a, const void *b)
 {
     const struct folder_item *first = a, *second = b;
-    if (first->changed_us != second->changed_us) {
-        return first->changed_us < second->changed_us ? -1 : 1;
+    if (first->modified_ns != second->modified_ns) {
+        return first->modified_ns < second->modified_ns ? -1 : 1;
+    }
+    if (first->rank != second->rank) {
+        return first->rank < second->rank ? -1 : 1;
     }
     return strcmp(first->name, second->name);
+}
+
+/* Hostile times may lie outside of 64 bits of nanoseconds: they are first or last. */
+static int64_t nanoseconds(const struct timespec *time)
+{
+    int64_t scaled, sum;
+    return __builtin_mul_overflow((int64_t)time->tv_sec, INT64_C(1000000000), &scaled) ||
+                   __builtin_add_overflow(scaled, (int64_t)time->tv_nsec, &sum)
+               ? (time->tv_sec < 0 ? INT64_MIN : INT64_MAX)
+               : sum;
+}
+
+/* Keeps the oldest `limit`. */
+static void cut(struct folder_list *list, size_t limit)
+{
+    folder_list_sort(list);
+    while (list->count > limit) {
+        free(list->items[--list->count].name);
+        list->cut = true;
+    }
 }
 
 static truc_error add_item(const struct folder *folder, const char *name, struct folder_list *list)
@@ -247,8 +270,7 @@ static truc_error add_item(const struct folder *folder, const char *name, struct
     if (copy == NULL) {
         return TRUC_E_NOMEM;
     }
-    list->items[list->count++] =
-        (struct folder_item){copy, (int64_t)status.st_ctim.tv_sec * 1000000 + status.st_ctim.tv_nsec / 1000};
+    list->items[list->count++] = (struct folder_item){.name = copy, .modified_ns = nanoseconds(&status.st_mtim)};
     return TRUC_OK;
 }
 
@@ -266,20 +288,29 @@ truc_error folder_events(const struct folder *folder, size_t limit, struct folde
     }
     const struct dirent *entry;
     truc_error error = TRUC_OK;
-    while (error == TRUC_OK && !out->cut && (entry = readdir(handle)) != NULL) {
+    while (error == TRUC_OK && (entry = readdir(handle)) != NULL) {
         if (!files_name_is_event(entry->d_name)) {
             continue;
         }
-        out->cut = out->count == limit;
-        error = out->cut ? TRUC_OK : add_item(folder, entry->d_name, out);
+        error = add_item(folder, entry->d_name, out);
+        if (out->count / 2 > limit) { /* a folder names its files in any order: all are looked at, few are held */
+            cut(out, limit);
+        }
     }
     (void)closedir(handle);
     if (error != TRUC_OK) {
         folder_list_close(out);
-    } else if (out->count > 1) {
-        qsort(out->items, out->count, sizeof *out->items, came_first);
+    } else {
+        cut(out, limit);
     }
     return error;
+}
+
+void folder_list_sort(struct folder_list *list)
+{
+    if (list->count > 1) {
+        qsort(list->items, list->count, sizeof *list->items, came_first);
+    }
 }
 
 void folder_list_close(struct folder_list *list)

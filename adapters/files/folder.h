@@ -38,16 +38,19 @@ TRUC_MUST_USE truc_error folder_move(const struct folder *from, const char *name
                                      const char *as);
 struct folder_item {
     char *name;
-    int64_t changed_us; /* the kernel's change time: a rename counts, and no program can set it */
+    int64_t modified_ns; /* its modification time, which renames leave alone */
+    uint64_t rank;       /* among those of the same time, lower ones first; 0 unless the caller knows better */
 };
 struct folder_list {
     struct folder_item *items;
     size_t count, capacity;
     bool cut; /* there are more than `limit` */
 };
-/* The event files in it, those that came first in front. Whatever kind of file they are.
+/* The event files in it, the oldest `limit` of them, by modification time, then name: the one order that a crash, a
+ * rename and a restart leave as it is. Whatever kind of file they are.
  * Errors: TRUC_E_IO, TRUC_E_NOMEM; then nothing is owed. */
 TRUC_MUST_USE truc_error folder_events(const struct folder *folder, size_t limit, struct folder_list *out);
+void folder_list_sort(struct folder_list *list); /* again, after ranks were given: time, rank, name */
 void folder_list_close(struct folder_list *list);
 /* "a.json", 2 -> "a~2.json"; n under 2: the name itself. false: too long. */
 bool files_name_numbered(const char *name, uint64_t n, char out[FILES_NAME_SIZE]);

@@ -7,12 +7,16 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #define VERSION "truc-files/0.1"
+
+/* --once: what the hub says is left in the inbox. */
+enum inbox_state { INBOX_UNKNOWN, INBOX_ASKED, INBOX_EMPTY, INBOX_LEFT };
 
 enum files_exit { EXIT_DONE = 0, EXIT_SOME_REFUSED = 1, EXIT_CONFIG = 2, EXIT_HUB = 3 };
 
@@ -21,7 +25,8 @@ static const char usage[] =
     "\n"
     "Sends the CloudEvents JSON files of one folder as sealed events and writes what is delivered into another.\n"
     "  --check-config  reads and checks the configuration and the profile, and exits\n"
-    "  --once          sends what is there, waits for the receipts, receives until nothing comes, and exits\n"
+    "  --once          sends what is there, waits for the receipts, receives until the inbox is empty or nothing\n"
+    "                  came for once.wait, and exits\n"
     "Exit codes: 0 done, 1 (--once) some files were refused or put into quarantine, 2 wrong usage or configuration,\n"
     "3 the hub or the spool cannot be used; nothing is lost: start it again\n";
 
@@ -40,6 +45,9 @@ struct files {
     int64_t scan_us;     /* next scan */
     int64_t progress_us; /* when something last went on */
     int64_t open_us;     /* since when the session is open; 0: it is not */
+    enum inbox_state inbox;
+    int64_t inbox_us; /* when it was asked for */
+    json_int_t inbox_left;
 };
 
 static int64_t now_us(void)
@@ -78,6 +86,21 @@ static void on_delivery(void *context, const struct truc_delivery *delivery)
     incoming_on_delivery(files->incoming, delivery);
 }
 
+/* Rows of `inbox`: one, of this agency. A hub that does not say is taken at its silence. */
+static void on_inbox(void *context, truc_reason reason, const char *text, struct truc_bytes body, bool last)
+{
+    struct files *files = context;
+    (void)text;
+    if (!last) {
+        return;
+    }
+    json_t *rows = json_loadb((const char *)body.data, body.size, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *pending = json_object_get(json_array_get(rows, 0), "pending");
+    files->inbox_left = json_is_integer(pending) ? json_integer_value(pending) : 0;
+    files->inbox = reason == TRUC_OVERLOADED || files->inbox_left > 0 ? INBOX_LEFT : INBOX_EMPTY;
+    json_decref(rows);
+}
+
 static void on_settled(void *context, uint64_t first, uint32_t count)
 {
     incoming_on_settled(((struct files *)context)->incoming, first, count);
@@ -98,11 +121,13 @@ static truc_error look_for_files(struct files *files)
     if (changed && files->scan_us > now + files->settings.settle_ms * 1000) {
         files->scan_us = now + files->settings.settle_ms * 1000; /* a file was written: it settles first */
     }
-    if (error == TRUC_OK && now >= files->scan_us) {
-        error = outgoing_scan(files->outgoing, &files->waiting);
+    if (error == TRUC_OK && (now >= files->scan_us || outgoing_wants_scan(files->outgoing))) {
+        int settles_ms;
+        error = outgoing_scan(files->outgoing, &files->waiting, &settles_ms);
         int64_t pause = files->waiting > 0 && files->settings.settle_ms < files->settings.scan_ms
                             ? files->settings.settle_ms
                             : files->settings.scan_ms;
+        pause = settles_ms >= 0 && settles_ms < pause ? settles_ms : pause;
         files->scan_us = now_us() + (pause < 50 ? 50 : pause) * 1000;
     }
     return error;
@@ -135,7 +160,7 @@ static void wait_for_something(struct files *files)
                                    {.fd = files->signals, .events = POLLIN}};
     int64_t left_ms = (files->scan_us - now_us() + 999) / 1000;
     int timeout = lesser(truc_client_timeout_ms(files->client), left_ms < 0 ? 0 : (int)left_ms);
-    timeout = lesser(timeout, outgoing_timeout_ms(files->outgoing));
+    timeout = outgoing_wants_scan(files->outgoing) ? 0 : lesser(timeout, outgoing_timeout_ms(files->outgoing));
     timeout = lesser(timeout, incoming_timeout_ms(files->incoming));
     timeout = files->once ? lesser(timeout, 100) : timeout;
     if (poll(descriptors, 3, timeout) > 0 && (descriptors[2].revents & POLLIN) != 0) {
@@ -144,13 +169,52 @@ static void wait_for_something(struct files *files)
     }
 }
 
-/* --once: nothing is left to send, and nothing has come for a while. */
-static bool is_done(const struct files *files)
+/* Nothing is left to send, and nothing has come for a while. */
+static bool is_quiet(const struct files *files)
 {
     int64_t idle_us = files->settings.idle_ms * 1000, now = now_us();
-    return files->waiting == 0 && outgoing_count(files->outgoing) == 0 && files->open_us != 0 &&
-           truc_client_pending(files->client) == 0 && truc_client_pending_subscriptions(files->client) == 0 &&
-           now - files->open_us >= idle_us && now - files->progress_us >= idle_us;
+    return files->waiting == 0 && !outgoing_wants_scan(files->outgoing) && outgoing_count(files->outgoing) == 0 &&
+           files->open_us != 0 && truc_client_pending(files->client) == 0 &&
+           truc_client_pending_subscriptions(files->client) == 0 && now - files->open_us >= idle_us &&
+           now - files->progress_us >= idle_us;
+}
+
+/* --once. Quiet is not empty: what an earlier run had in hand when it died comes again only after the hub's pause,
+ * which grows with each time; so the hub is asked. What stays (behind a dead letter, with another instance, put back
+ * for a folder that is full) is left for the next run when nothing came for `wait`. */
+static truc_error look_whether_done(struct files *files, bool *done)
+{
+    const int64_t now = now_us(), wait_us = files->settings.wait_ms * 1000;
+    const bool late = now - files->progress_us > wait_us;
+    *done = false;
+    if (!is_quiet(files)) {
+        files->inbox = files->inbox == INBOX_ASKED ? INBOX_ASKED : INBOX_UNKNOWN;
+        return late ? TRUC_E_TIMEOUT : TRUC_OK;
+    }
+    const bool old = files->inbox_us <= files->progress_us; /* asked before the last delivery */
+    switch (files->inbox) {
+    case INBOX_ASKED:
+        return late ? TRUC_E_TIMEOUT : TRUC_OK;
+    case INBOX_EMPTY:
+        *done = !old;
+        break;
+    case INBOX_LEFT:
+        *done = late;
+        if (late) {
+            truc_log(TRUC_LOG_WARN, "inbox_not_empty", "events=%" JSON_INTEGER_FORMAT, files->inbox_left);
+        } else if (!old && now - files->inbox_us < files->settings.idle_ms * 1000) {
+            return TRUC_OK;
+        }
+        break;
+    case INBOX_UNKNOWN:
+        break;
+    }
+    if (*done) {
+        return TRUC_OK;
+    }
+    files->inbox = INBOX_ASKED;
+    files->inbox_us = now;
+    return truc_client_query(files->client, "inbox", NULL, on_inbox, files);
 }
 
 static int run(struct files *files)
@@ -159,13 +223,12 @@ static int run(struct files *files)
     files->progress_us = now_us();
     while (error == TRUC_OK && !files->stop) {
         error = round_of(files);
+        bool done = false;
         if (error == TRUC_OK && files->once) {
-            if (is_done(files)) {
-                break;
-            }
-            if (now_us() - files->progress_us > files->settings.wait_ms * 1000) {
-                error = TRUC_E_TIMEOUT;
-            }
+            error = look_whether_done(files, &done);
+        }
+        if (done) {
+            break;
         }
         if (error == TRUC_OK && !files->stop) {
             wait_for_something(files);

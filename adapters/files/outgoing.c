@@ -9,6 +9,7 @@
 
 #define EARLIER_WAIT_US INT64_C(15000000)
 #define EARLIER_POLL_US INT64_C(100000)
+#define HOLD_TRIES 10u /* so often a file that is put off holds up those behind it; then it is by itself */
 
 int64_t outgoing_now_us(void)
 {
@@ -148,6 +149,10 @@ void outgoing_free(struct outgoing **outgoing)
         outgoing_remove(o, o->count - 1);
     }
     free(o->jobs);
+    for (size_t i = 0; i < o->arrival_count; i++) {
+        free(o->arrivals[i].name);
+    }
+    free(o->arrivals);
     folder_close(&o->out);
     folder_close(&o->pending);
     folder_close(&o->done);
@@ -239,6 +244,13 @@ static void put_off(struct outgoing_job *job, truc_error error, const char *what
         truc_log(TRUC_LOG_WARN, "put_off", "what=%s why=\"%s\"", what, truc_error_string(error));
     }
     job->due_us = outgoing_now_us() + RETRY_US;
+    job->tries++;
+}
+
+/* Put off and still in its place in the order: those behind it wait as well. */
+static bool holds(const struct outgoing_job *job, int64_t now)
+{
+    return job->state == JOB_CLAIMED && job->due_us > now && job->tries <= HOLD_TRIES;
 }
 
 static truc_error sync_claims(struct outgoing *o)
@@ -255,7 +267,8 @@ static truc_error sync_claims(struct outgoing *o)
     return error;
 }
 
-/* In order, since order is kept per subject: files of an earlier run before those that came since. */
+/* In order, since order is kept per subject: files of an earlier run before those that came since. A file that cannot
+ * be read or quarantined now holds up the others for some seconds, not for ever. */
 static truc_error submit_all(struct outgoing *o)
 {
     const int64_t now = outgoing_now_us();
@@ -269,6 +282,9 @@ static truc_error submit_all(struct outgoing *o)
     for (size_t i = 0; i < o->count && now >= o->full_until_us; i++) {
         struct outgoing_job *job = o->jobs[i];
         bool gone = false;
+        if (holds(job, now)) {
+            return TRUC_OK;
+        }
         if (job->state != JOB_CLAIMED || job->due_us > now) {
             continue;
         }
@@ -284,6 +300,9 @@ static truc_error submit_all(struct outgoing *o)
             o->full_until_us = job->due_us;
         } else if (is_passing(error)) {
             put_off(job, error, "submit");
+            if (holds(job, now)) {
+                return TRUC_OK;
+            }
         } else if (error != TRUC_OK) {
             return error;
         }
@@ -502,7 +521,7 @@ size_t outgoing_count(const struct outgoing *o)
 int outgoing_timeout_ms(const struct outgoing *o)
 {
     const int64_t now = outgoing_now_us();
-    int64_t next = INT64_MAX;
+    int64_t next = INT64_MAX, held = 0; /* nothing is submitted before those in front of it */
     for (size_t i = 0; i < o->count; i++) {
         const struct outgoing_job *job = o->jobs[i];
         int64_t due = job->due_us;
@@ -512,6 +531,8 @@ int outgoing_timeout_ms(const struct outgoing *o)
         if (job->state == JOB_CLAIMED) {
             due = due < o->full_until_us ? o->full_until_us : due;
             due = job->recovered && due < now + EARLIER_POLL_US ? now + EARLIER_POLL_US : due;
+            due = due < held ? held : due;
+            held = job->recovered || holds(job, now) ? due : held;
         }
         next = due < next ? due : next;
     }

@@ -33,10 +33,15 @@ void outgoing_free(struct outgoing **outgoing);
  * Errors: TRUC_E_IO, TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error outgoing_recover(struct outgoing *outgoing, struct truc_client *client);
 
-/* A file came into the folder by rename, so it is whole. */
+/* A file came into the folder by rename, so it is whole. It is remembered for the next scan. */
 TRUC_MUST_USE truc_error outgoing_arrived(struct outgoing *outgoing, const char *name);
-/* Looks through the folder: claims what has settled. `waiting`: how many have not, or found no room. */
-TRUC_MUST_USE truc_error outgoing_scan(struct outgoing *outgoing, size_t *waiting);
+/* Looks through the folder, in the order of modification time, then rename, then name, and claims what is whole: what
+ * came by rename, and what has settled. The first one that has to wait makes those behind it wait, so that no step of a
+ * dossier overtakes another. `waiting`: how many were left. `pause_ms`: when the one that holds them up has settled;
+ * -1: none does. */
+TRUC_MUST_USE truc_error outgoing_scan(struct outgoing *outgoing, size_t *waiting, int *pause_ms);
+/* A scan would claim something now: files have come, or there is room again for those that were left. */
+bool outgoing_wants_scan(const struct outgoing *outgoing);
 /* Submits what was claimed, and moves on what has its receipt. Before and after each step of the client. Errors are of
  * the client or of memory; a disk that is full is waited out. */
 TRUC_MUST_USE truc_error outgoing_work(struct outgoing *outgoing);

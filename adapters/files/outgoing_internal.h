@@ -17,9 +17,18 @@ struct outgoing_job {
     bool recovered; /* of an earlier run: the spool may owe its receipt */
     bool hashed, refused;
     int64_t due_us; /* not before */
+    unsigned tries; /* that were put off */
     uint64_t ticket;
     struct truc_hash hash;    /* of the event's bytes */
     struct truc_buffer paper; /* the receipt's text, until it is written */
+};
+
+/* A file that came by rename and is still in out. */
+struct outgoing_arrival {
+    char *name;
+    int64_t changed_us; /* its change time then: with another one it is whole no more */
+    uint64_t rank;      /* the order of the renames */
+    bool waits;
 };
 
 struct outgoing {
@@ -29,6 +38,12 @@ struct outgoing {
     struct folder out, pending, done, refused, quarantine, receipts; /* receipts.path NULL: beside the file */
     struct outgoing_job **jobs;
     size_t count, capacity;
+    struct outgoing_arrival *arrivals;
+    size_t arrival_count, arrival_capacity;
+    uint64_t arrived;  /* ever */
+    bool arrivals_new; /* since the last scan */
+    bool no_room;      /* the last scan left files because in_flight were under way */
+    bool held;         /* the last scan left files behind one that has not settled */
     bool claims_unsynced;
     int64_t full_until_us; /* the spool takes nothing before */
     int64_t open_us;       /* since when the client's session is open; 0: it is not */

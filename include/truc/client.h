@@ -54,7 +54,8 @@ struct truc_client_config {
  *   profile.yaml      agency, origin, endpoints, spool (relative to the folder)
  *   sign.pem          private signing key, PKCS#8
  *   transport.secret transport.public hub.public   Z85 text
- *   note.key          the hub's verifier key */
+ *   note.key          the hub's verifier key
+ * Private files (sign.pem, transport.secret) that group or others have a right to are refused. */
 struct truc_profile;
 /* Reads and checks it all. `why` gets every error, one a line, with file, line and key. Errors: TRUC_E_CONFIG,
  * TRUC_E_IO. */

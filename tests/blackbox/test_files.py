@@ -50,6 +50,11 @@ class Adapter:
         for name in ("out", "in", "quarantine"):
             (self.folder / name).mkdir()
 
+    def configure(self, old, new):
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
+
     def write_profile(self):
         profile, agency = self.folder / "profile", self.agency
         pem = agency.private.private_bytes(
@@ -58,6 +63,8 @@ class Adapter:
         (profile / "sign.pem").write_bytes(pem)
         (profile / "transport.public").write_bytes(agency.transport[0] + b"\n")
         (profile / "transport.secret").write_bytes(agency.transport[1] + b"\n")
+        for secret in ("sign.pem", "transport.secret"):
+            (profile / secret).chmod(0o600)
         (profile / "hub.public").write_bytes(self.hub.server_key + b"\n")
         shutil.copy(self.hub.home / "admin-1" / "note.key", profile / "note.key")
         self.follow_hub()
@@ -243,6 +250,81 @@ class Exchange(FilesCase):
         self.assertNotIn('"n"', a.log.read_text() + b.log.read_text(), "a payload is in the log")
 
 
+class Order(FilesCase):
+    """The steps of a dossier go out in the order of their files: by modification time, then name."""
+
+    def step(self, a, b, number, name=None, at=None):
+        path = f"{number}.json" if name is None else name
+        a.put(path, event(b.agency.code, subject="dossier", data=number))
+        if at is not None:
+            os.utime(a.folder / "out" / path, ns=(at, at))
+
+    def steps_at(self, b):
+        b.once()
+        return [e["data"] for e in b.received()]
+
+    def test_what_lay_there_at_the_start_is_not_overtaken(self):
+        a, b = self.offices(settle="1s")
+        self.step(a, b, 1)
+        a.start()
+        self.until(lambda: "event=ready" in a.log.read_text(), "the start")
+        for i in range(2, 6):
+            self.step(a, b, i)
+        self.until(lambda: len(a.receipts()) == 5, "the receipts")
+        self.assertEqual(a.stop(), 0)
+        self.assertEqual(self.steps_at(b), [1, 2, 3, 4, 5])
+
+    def test_what_found_no_room_is_not_overtaken(self):
+        a, b = self.offices(settle="2s")
+        a.configure("scan: 200ms", "scan: 2s\nin_flight: 2")
+        a.start()
+        self.until(lambda: "state=open" in a.log.read_text(), "the session")
+        with self.hub.frozen():
+            for i in range(6):
+                self.step(a, b, i)
+            self.until(lambda: len(a.names("out/pending")) == 2, "the claims")
+        self.until(lambda: len(a.receipts()) >= 2, "the first receipts: there is room again")
+        self.step(a, b, 6)
+        self.until(lambda: len(a.receipts()) == 7, "the receipts")
+        self.assertEqual(a.stop(), 0)
+        self.assertEqual(self.steps_at(b), list(range(7)))
+
+    def test_time_before_name_and_names_within_one_time(self):
+        a, b = self.offices()
+        for number, name, at in ((2, "b.json", 5), (3, "a.json", 6), (1, "a2.json", 5), (0, "z.json", 4)):
+            self.step(a, b, number, name, at * 10**18 // 10)
+        a.once()
+        self.assertEqual(self.steps_at(b), [0, 1, 2, 3])
+
+    def test_what_was_claimed_before_a_crash_goes_before_anything_newer(self):
+        a, b = self.offices()
+        for i in range(6):
+            self.step(a, b, i, at=(1000 + i) * 10**9)
+        for i in (4, 2, 0):  # what a run claimed and did not submit; renamed in another order
+            os.rename(a.folder / "out" / f"{i}.json", a.folder / "out" / f"{i}.moved")
+        (a.folder / "out" / "pending").mkdir()
+        for i in (4, 2, 0):
+            os.rename(a.folder / "out" / f"{i}.moved", a.folder / "out" / "pending" / f"{i}.json")
+        a.once()
+        self.assertEqual(self.steps_at(b), [0, 2, 4, 1, 3, 5])
+
+    def test_a_writer_that_never_ends_holds_up_nobody_for_ever(self):
+        a, b = self.offices(settle="500ms")
+        a.start()
+        self.until(lambda: "state=open" in a.log.read_text(), "the session")
+        with open(a.folder / "out" / "slow.json", "w") as file:
+            self.step(a, b, 1)
+
+            def went_on():
+                file.write(" ")
+                file.flush()
+                return a.receipts()
+
+            self.until(went_on, "the receipt of the file that came after it", 20)
+            self.assertEqual(a.names("out"), ["slow.json"])
+        self.assertEqual(a.stop(), 0)
+
+
 class Trouble(FilesCase):
     def test_broken_files_go_to_quarantine_with_their_reason(self):
         a, b = self.offices()
@@ -361,6 +443,18 @@ class Trouble(FilesCase):
 
 
 class Configuration(FilesCase):
+    def test_a_private_key_that_others_can_read_is_refused(self):
+        a = self.adapter(self.agency("S"))
+        for name in ("sign.pem", "transport.secret"):
+            path = a.folder / "profile" / name
+            for mode in (0o640, 0o604, 0o620):
+                path.chmod(mode)
+                said = a.run("--check-config", status=2).stderr
+                self.assertIn(f"{name}:0: others can read or write this private key", said)
+                self.assertIn(f"chmod 600 {path}", said)
+            path.chmod(0o400)
+            a.run("--check-config")
+
     def test_every_error_is_named_with_line_and_key(self):
         a = self.adapter(self.agency("S"))
         a.run("--check-config")
@@ -481,6 +575,36 @@ class Remains(FilesCase):
         (a.folder / "in" / ".truc").mkdir()
         (a.folder / "in" / ".truc" / "published").write_text("truc-files published 1\n7 7\n")
         self.assertIn("published is damaged", a.once(status=2).stderr)
+
+
+class Once(FilesCase):
+    def test_quiet_is_not_empty_what_the_hub_gives_again_later_is_waited_for(self):
+        a, b = self.offices()
+        b.configure("idle: 1s", "idle: 100ms")
+        a.put("1.json", event(b.agency.code, "1"))
+        a.once()
+        self.give_back(b, 3000)
+        b.once()
+        (got,) = b.received()
+        self.assertEqual((got["id"], got["trucattempt"]), ("1", 2))
+        self.assertNotIn("inbox_not_empty", b.log.read_text())
+
+    def test_what_does_not_come_is_left_with_a_word(self):
+        a, b = self.offices()
+        b.configure("idle: 1s", "idle: 100ms")
+        b.configure("wait: 30s", "wait: 1s")
+        a.put("1.json", event(b.agency.code, "1"))
+        a.once()
+        self.give_back(b, 600_000)
+        b.once()
+        self.assertEqual(b.received(), [])
+        self.assertIn("event=inbox_not_empty events=1", b.log.read_text())
+
+    def give_back(self, adapter, delay_ms):
+        with self.hub.connect(adapter.agency) as office:
+            office.credit(1)
+            office.nack(office.receive_one(), delay_ms=delay_ms)
+            office.query_page("inbox")  # the hub has read what came before it
 
 
 class Killed(FilesCase):

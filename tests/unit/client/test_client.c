@@ -445,6 +445,18 @@ static void test_a_profile_is_read(void **state)
     truc_profile_free(&profile);
     truc_client_free(&client);
 
+    static const char *const secrets[] = {"sign.pem", "transport.secret"};
+    for (size_t i = 0; i < 2; i++) { /* private keys of which others can know are refused, with what to do */
+        (void)snprintf(path, sizeof path, "%s/%s", folder, secrets[i]);
+        assert_int_equal(chmod(path, 0640), 0);
+        assert_int_equal(truc_profile_load(folder, &profile, &why), TRUC_E_CONFIG);
+        assert_null(profile);
+        assert_non_null(strstr((const char *)why.data, "chmod 600"));
+        assert_non_null(strstr((const char *)why.data, path));
+        truc_buffer_close(&why);
+        assert_int_equal(chmod(path, 0600), 0);
+    }
+
     write_file("profile.yaml", "agency: h1\norigin: other.log\nendpoints: [ipc:///x]\nsppol: x\n");
     write_file("transport.secret", "short");
     remove_file("hub.public");

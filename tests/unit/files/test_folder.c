@@ -137,25 +137,70 @@ static void test_staging_replaces_a_planted_link_and_never_writes_through_it(voi
     assert_memory_equal(text.data, "safenew", 7);
 }
 
-static void test_the_list_is_in_the_order_of_coming_and_says_when_it_is_cut(void **state)
+static void put_at(const char *name, int64_t seconds, long nanoseconds)
+{
+    struct timespec times[2] = {{.tv_sec = seconds, .tv_nsec = nanoseconds},
+                                {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+    put(name, "");
+    assert_int_equal(utimensat(folder.fd, name, times, 0), 0);
+}
+
+static void assert_list(const struct folder_list *list, const char *const names[], size_t count)
+{
+    assert_int_equal(list->count, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(list->items[i].name, names[i]);
+    }
+}
+
+static void test_the_list_is_by_modification_time_then_rank_then_name(void **state)
 {
     (void)state;
+    static const char *const by_time[] = {"z.json", "c.json", "a.json", "b.json", "0.json"};
+    static const char *const ranked[] = {"z.json", "c.json", "b.json", "a.json", "0.json"};
     struct folder_list list;
-    put("b.json", "");
-    put("a.json", "");
-    put("not-one.txt", "");
-    struct timespec past[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-    assert_int_equal(utimensat(folder.fd, "a.json", past, 0), 0); /* pretending to be old changes nothing */
-    assert_int_equal(folder_events(&folder, 2, &list), TRUC_OK);
-    assert_int_equal(list.count, 2);
-    assert_string_equal(list.items[0].name, list.items[0].changed_us == list.items[1].changed_us ? "a.json" : "b.json");
+    put_at("0.json", 1001, 0);
+    put_at("b.json", 1000, 7);
+    put_at("a.json", 1000, 7);
+    put_at("c.json", 1000, 6); /* nanoseconds count */
+    put_at("z.json", 999, 0);
+    put_at("not-one.txt", 1, 0);
+    assert_int_equal(folder_move(&folder, "c.json", &folder, "d.json"), TRUC_OK);
+    assert_int_equal(folder_move(&folder, "d.json", &folder, "c.json"), TRUC_OK); /* a rename does not make it newer */
+    assert_int_equal(folder_events(&folder, 5, &list), TRUC_OK);
+    assert_list(&list, by_time, 5);
     assert_false(list.cut);
-    folder_list_close(&list);
-    assert_int_equal(folder_events(&folder, 1, &list), TRUC_OK);
-    assert_int_equal(list.count, 1);
-    assert_true(list.cut);
+    list.items[2].rank = 2;
+    list.items[3].rank = 1;
+    list.items[4].rank = 0; /* what comes later stays behind */
+    folder_list_sort(&list);
+    assert_list(&list, ranked, 5);
     folder_list_close(&list);
     assert_int_equal(unlinkat(folder.fd, "not-one.txt", 0), 0);
+}
+
+static void test_a_list_that_is_cut_keeps_the_oldest(void **state)
+{
+    (void)state;
+    static const char *const oldest[] = {"99.json", "98.json", "97.json"};
+    struct folder_list list;
+    char name[32];
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(name, sizeof name, "%02d.json", i);
+        put_at(name, 2000 - i, 0);
+    }
+    assert_int_equal(folder_events(&folder, 3, &list), TRUC_OK);
+    assert_list(&list, oldest, 3);
+    assert_true(list.cut);
+    folder_list_close(&list);
+    assert_int_equal(folder_events(&folder, 0, &list), TRUC_OK);
+    assert_int_equal(list.count, 0);
+    assert_true(list.cut);
+    folder_list_close(&list);
+    assert_int_equal(folder_events(&folder, 100, &list), TRUC_OK);
+    assert_int_equal(list.count, 100);
+    assert_false(list.cut);
+    folder_list_close(&list);
 }
 
 int main(void)
@@ -168,8 +213,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_move_covers_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_staging_replaces_a_planted_link_and_never_writes_through_it, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(test_the_list_is_in_the_order_of_coming_and_says_when_it_is_cut, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_the_list_is_by_modification_time_then_rank_then_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_list_that_is_cut_keeps_the_oldest, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
