@@ -158,7 +158,9 @@ static void on_tick(uv_timer_t *timer)
         hub_sessions_check(hub);
     hub_state_flush(hub, false);
     hub_intake_resume(hub);
+    hub_outflow_resume(hub);
     hub_outflow(hub);
+    hub_refusals_tick(hub, false);
     if (hub->stopping)
         try_to_stop(hub, now);
 }
@@ -303,6 +305,7 @@ int hub_run(struct hub *hub)
     printf("ready endpoint=%s\n", hub_socket_endpoint(hub->socket));
     fflush(stdout);
     uv_run(&hub->loop, UV_RUN_DEFAULT);
+    hub_refusals_tick(hub, true);
     if (!hub->fatal)
         truc_log(TRUC_LOG_INFO, "stopped", "tree_size=%llu", (unsigned long long)hub_core_tree_size(hub->core));
     return hub->exit_code;
@@ -350,6 +353,7 @@ void hub_close(struct hub *hub)
     hub_slots_close(&hub->slots);
     free(hub->slot_memory);
     free(hub->agency_in_flight);
+    free(hub->refusals.of);
     truc_arena_free(&hub->arena);
     truc_buffer_close(&hub->checkpoint);
     hub_home_close(&hub->home);

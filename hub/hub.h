@@ -67,6 +67,7 @@ struct hub_submission {
     zmq_msg_t piece; /* the body where it came in one piece */
     struct truc_bytes body;
     size_t charged;  /* bytes in flight that the session and the hub were charged */
+    size_t lent;     /* counted in hub->lent: it left the cache while messages had its body */
     size_t received; /* bytes of the body so far, kept or not */
     bool given_up;   /* refused before it was verified; nothing of it is kept */
     struct hub_keyring *keys;
@@ -135,6 +136,7 @@ struct hub_session {
     uint8_t blocked_chain[TRUC_CHAIN_SIZE];
     uint64_t blocked_number;
     truc_reason blocked_reason;
+    bool paused; /* gets nothing until it has taken what it got */
     uint64_t submitted, delivered, acked;
     uint64_t checkpoint_size; /* of the last checkpoint that it was sent: never goes back */
     UT_hash_handle by_id, by_peer;
@@ -202,6 +204,8 @@ void hub_cache_add(struct hub_cache *cache, uint64_t leaf_index, uint64_t first_
 /* false: not in memory any more. Borrowed until the next add. */
 bool hub_cache_get(struct hub_cache *cache, uint64_t leaf_index, struct hub_content *out);
 size_t hub_cache_bytes(const struct hub_cache *cache);
+/* false: messages hold so much that has left the cache that no more is lent. */
+bool hub_cache_lends(const struct hub_cache *cache, const struct hub *hub);
 
 /* ---- the clock
  * -------------------------------------------------------------------------------------------------------- */
@@ -243,6 +247,26 @@ enum hub_counter {
     COUNT_N
 };
 extern const char *const hub_counter_names[COUNT_N];
+
+/* What the log was told of refusals lately, an agency and kind each: a flood of them does not fill it. */
+enum hub_refusal_kind {
+    HUB_REFUSED_EVENTS,  /* in the log, with proof */
+    HUB_REFUSED_SEAL,    /* for good */
+    HUB_REFUSED_FOR_NOW, /* the sender sends it again by itself */
+    HUB_REFUSALS_N
+};
+#define HUB_REASONS 64
+struct hub_refusals {
+    uint64_t seen[HUB_REASONS]; /* events refused, as last looked at */
+    uint64_t due_ms;            /* when the next count of untold ones is told; 0: there was none yet */
+    struct hub_refusals_of {
+        struct hub_refusal_lines {
+            uint64_t since_ms, more; /* more: untold ones of this window */
+            unsigned lines;
+        } kinds[HUB_REFUSALS_N];
+    } * of; /* by agency number */
+    uint32_t capacity;
+};
 
 struct hub_turns {
     struct hub_session *first, *last; /* sessions with seals to verify */
@@ -303,8 +327,10 @@ struct hub {
     int exit_code;
     struct hub_journal_space space;
     uint64_t started_ms, stop_deadline_ms;
+    atomic_size_t lent; /* bytes of submissions that only messages under way hold; taken off on ZeroMQ's threads */
     uint64_t counters[COUNT_N];
-    uint64_t refused[64]; /* seals refused without a leaf, by reason */
+    uint64_t refused[HUB_REASONS]; /* seals refused without a leaf, by reason */
+    struct hub_refusals refusals;
 };
 
 /* hub.c */
@@ -386,8 +412,21 @@ TRUC_MUST_USE truc_error hub_prove_growth(struct hub *hub, const struct hub_sess
                                           ProtobufCBinaryData *views, size_t *count);
 void hub_checkpoint_sent(struct hub *hub, struct hub_session *session);
 
+/* refusals.c: lines of the hub's log, few of each agency and minute; those beyond are counted, and the count told. */
+/* Were events refused since this was last asked? */
+bool hub_refusals_grew(struct hub *hub);
+/* A line for each reason for which events of this leaf were refused; `effect` is its LEAF. */
+void hub_refusals_tell(struct hub *hub, const struct hub_submission *submission, const struct hub_effect *effect);
+void hub_refusals_tell_seal(struct hub *hub, const struct hub_session *session, truc_reason reason, const char *text);
+/* false: this one is only counted. */
+bool hub_refusals_may_log(struct hub *hub, uint32_t agency, enum hub_refusal_kind kind);
+/* Tells the counts that are due; `all`: every one. */
+void hub_refusals_tick(struct hub *hub, bool all);
+
 /* outflow.c */
 void hub_outflow(struct hub *hub);
+/* Sessions that were paused go on where they have taken what they got, or there is room again. */
+void hub_outflow_resume(struct hub *hub);
 void hub_outflow_forget(struct hub_session *session);
 
 /* proof.c, query.c */

@@ -75,24 +75,29 @@ static json_int_t sessions_of(const struct hub *hub, uint32_t agency)
 static void q_status(struct query *query)
 {
     struct hub *hub = query->hub;
-    json_t *counters = json_object(), *refused = json_object();
+    json_t *counters = json_object(), *refused = json_object(), *events_refused = json_object();
 
     for (size_t i = 0; i < COUNT_N; i++)
         json_object_set_new(counters, hub_counter_names[i], json_integer((json_int_t)hub->counters[i]));
-    for (unsigned i = 0; i < 64; i++)
+    for (unsigned i = 0; i < HUB_REASONS; i++) {
+        uint64_t events = hub_core_refusals(hub->core, i);
         if (hub->refused[i])
             json_object_set_new(refused, truc_reason_name(i), json_integer((json_int_t)hub->refused[i]));
+        if (events)
+            json_object_set_new(events_refused, truc_reason_name(i), json_integer((json_int_t)events));
+    }
     add(query, 0,
         json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:b}", "origin",
+            "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:b}", "origin",
             hub_core_origin(hub->core), "version", VERSION, "tree_size", (json_int_t)hub_core_tree_size(hub->core),
             "next_sequence", (json_int_t)hub_core_next_sequence(hub->core), "agencies",
             (json_int_t)hub_core_agency_count(hub->core), "sessions", (json_int_t)HASH_CNT(by_id, hub->sessions_by_id),
             "uptime_s", (json_int_t)((uv_now(&hub->loop) - hub->started_ms) / 1000), "counters", counters,
-            "seals_refused", refused, "state_lag_rows", (json_int_t)(hub_core_applied(hub->core) - hub->state_rows),
-            "journal_rows", (json_int_t)hub_journal_rows(hub->journal), "journal_bytes", (json_int_t)hub->space.used,
-            "disk_free_bytes", (json_int_t)hub->space.disk_free, "clock", hub->clock.unsure ? "unsure" : "sure",
-            "storage_full", hub->storage_full));
+            "seals_refused", refused, "events_refused", events_refused, "state_lag_rows",
+            (json_int_t)(hub_core_applied(hub->core) - hub->state_rows), "journal_rows",
+            (json_int_t)hub_journal_rows(hub->journal), "journal_bytes", (json_int_t)hub->space.used, "disk_free_bytes",
+            (json_int_t)hub->space.disk_free, "clock", hub->clock.unsure ? "unsure" : "sure", "storage_full",
+            hub->storage_full));
 }
 
 static void q_agencies(struct query *query)

@@ -100,6 +100,7 @@ void hub_send_receipts(struct hub *hub, struct hub_commit *commit)
     struct receipt_frame *frame = malloc(sizeof *frame);
     truc_error error = frame ? TRUC_OK : TRUC_E_NOMEM;
     size_t effect = 0;
+    bool refused = hub_refusals_grew(hub);
 
     if (!error)
         frame_start(hub, frame, 0);
@@ -117,6 +118,8 @@ void hub_send_receipts(struct hub *hub, struct hub_commit *commit)
         /* The frame borrows their digests until it is sent: they are released with the commit. */
         for (struct hub_submission *same = submission->same; !error && same; same = same->same)
             error = answer(hub, frame, same, &hub->effects.items[effect]);
+        if (refused)
+            hub_refusals_tell(hub, submission, &hub->effects.items[effect]);
         effect++;
     }
     if (!error)

@@ -241,8 +241,9 @@ static enum admin_exit read_quota(const struct admin_call *call, Truc__V1__SetQu
     bool events = admin_value(call, "events-per-s")->given, bytes = admin_value(call, "bytes-per-s")->given;
     uint64_t events_per_s = admin_number(call, "events-per-s", 0);
     /* The act sets both: a limit that nobody named should not fall silently. */
-    if (admin_flag(call, "none") ? events || bytes : !events || !bytes) {
-        return admin_fail(call, ADMIN_USAGE, "give both --events-per-s N and --bytes-per-s N (0: no limit), or --none");
+    if (admin_flag(call, "no-quota") || admin_flag(call, "none") ? events || bytes : !events || !bytes) {
+        return admin_fail(call, ADMIN_USAGE,
+                          "give both --events-per-s N and --bytes-per-s N (0: no limit), or --no-quota");
     }
     if (events_per_s > UINT32_MAX) {
         return admin_fail(call, ADMIN_USAGE, "--events-per-s: at most %u; 0 is no limit", UINT32_MAX);
@@ -284,7 +285,8 @@ static const struct admin_option quota_options[] = {
     ADMIN_ONLINE_OPTIONS,
     {"events-per-s", ADMIN_NUMBER, "N", "events a second that it may send; 0: no limit", false},
     {"bytes-per-s", ADMIN_NUMBER, "N", "bytes a second that it may send; 0: no limit", false},
-    {"none", ADMIN_FLAG, NULL, "no limit at all", false},
+    {"no-quota", ADMIN_FLAG, NULL, "no limit at all", false},
+    {"none", ADMIN_FLAG, NULL, "the same", false},
     ADMIN_REASON_OPTION,
     ADMIN_END};
 

@@ -138,8 +138,10 @@ static void print_status(const json_t *row)
     print_value(json_object_get(row, "clock"));
     printf("\n\nSince its start:\n");
     print_counters(json_object_get(row, "counters"));
-    printf("  refused     ");
+    printf("  refused     seals and sessions, not in the log: ");
     print_refusals(json_object_get(row, "seals_refused"));
+    printf("\nSince the log began:\n  refused     events, with proof in the log: ");
+    print_refusals(json_object_get(row, "events_refused"));
 }
 
 static enum admin_exit run_status(struct admin_call *call)

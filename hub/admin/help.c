@@ -45,7 +45,7 @@ static const struct {
                        "Nothing in it is secret; the agency copies the files into the folder of its own keys."},
     {"agency suspend", "truc agency suspend H14.09 --reason 'key may be stolen'"},
     {"agency quota", "truc agency quota H14.09 --events-per-s 200 --bytes-per-s 1000000 --reason 'runaway adapter'\n"
-                     "truc agency quota H14.09 --none\n"
+                     "truc agency quota H14.09 --no-quota\n"
                      "What is over the quota is not lost: the agency is told when to send it again."},
     {"key new", "truc key new --out land-office\n"
                 "Run it at the agency: the two private keys never leave its machine."},

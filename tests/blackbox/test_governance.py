@@ -306,5 +306,93 @@ class Queries(HubCase):
             self.hub.connect(self.a).query("sessions")
 
 
+class Refusals(HubCase):
+    """The administrator sees refusals as they happen: a line each while they are few, and counts always."""
+
+    SECRET = "Nguyen-Van-A-dossier"
+
+    def lines(self, event, agency):
+        """-> the fields of the hub's log lines of that kind about an agency"""
+        rows = [
+            dict(f.split("=", 1) for f in line.split() if "=" in f)
+            for line in self.hub.output().splitlines()
+            if f" event={event} " in line
+        ]
+        return [r for r in rows if r["agency"] == agency]
+
+    def refused(self, a, b, ids, type_="y.v1"):
+        return a.submit(*[a.event(i, type_, recipients=b.agency.code, subject=self.SECRET) for i in ids])
+
+    def test_refused_events_of_a_seal_are_a_line_for_each_reason(self):
+        a, b = self.pair("x.*")
+        code, (before,) = a.agency.code, self.hub.admin_client().query("status")
+        mixed = [
+            a.event("good", "x.v1", recipients=b.agency.code),
+            a.event(self.SECRET, "y.v1", recipients=b.agency.code, subject=self.SECRET),
+            a.event("lost", "x.v1", recipients="NOSUCH", subject=self.SECRET),
+            a.event("other", "y.v1", recipients=b.agency.code, subject=self.SECRET),
+        ]
+        receipt = a.submit(*mixed)
+        self.assertCodes(receipt, 0, Reason.NOT_GRANTED, Reason.NO_RECIPIENT, Reason.NOT_GRANTED)
+        rows = self.eventually(lambda: (r := self.lines("events_refused", code))[1:] and r, what="two lines")
+        first, leaf = receipt.leaf.first, str(receipt.leaf_index)
+        told = {r["reason"]: (r["count"], int(r["first_sequence"]), r["leaf"], r["level"]) for r in rows}
+        expected = {
+            "NOT_GRANTED": ("2", first + 1, leaf, "warn"),
+            "NO_RECIPIENT": ("1", first + 2, leaf, "warn"),
+        }
+        self.assertEqual(told, expected)
+        self.assertEqual(len(rows), 2)
+        self.assertNotIn(self.SECRET, self.hub.output())
+        # Counters: these of the log's events grow, those of whole seals do not.
+        (after,) = self.hub.admin_client().query("status")
+        self.assertEqual(after["events_refused"]["NOT_GRANTED"], before["events_refused"].get("NOT_GRANTED", 0) + 2)
+        self.assertEqual(after["seals_refused"], before["seals_refused"])
+
+    def test_what_is_accepted_or_a_duplicate_is_no_refusal(self):
+        a, b = self.pair()
+        event = a.event("once", "x.v1", recipients=b.agency.code)
+        a.submit(event)
+        self.assertEqual([c for c in a.submit(event).codes], [128])
+        # Its refusal is told; nothing was before it.
+        self.hub.govern(suspend_agency=truc.AgencyRef(agency="NOSUCH"), expect=Reason.ILLEGAL_TRANSITION)
+        me = self.hub.admin_agency.code
+        self.eventually(lambda: self.lines("events_refused", me), what="the administrator's own refusal")
+        self.assertEqual(self.lines("events_refused", a.agency.code), [])
+
+    def test_a_refused_seal_is_a_line_too(self):
+        a, b = self.pair()
+        code = a.agency.code
+        self.hub.govern(set_quota=truc.SetQuota(agency=code, events_per_s=1))
+        self.assertCodes(self.refused(a, b, [f"a{i}" for i in range(300)]), *[0] * 300)
+        for n in range(3):
+            with self.assertRaises(Refused):
+                self.refused(a, b, [f"b{n}.{i}" for i in range(300)])
+        (row,) = self.eventually(lambda: self.lines("seal_put_off", code), what="its line")
+        self.assertEqual((row["reason"], row["level"]), ("QUOTA", "info"))
+
+    def test_a_flood_of_refusals_does_not_fill_the_log_nor_hide_that_of_others(self):
+        a, b = self.pair("x.*")
+        other = self.hub.connect(self.agency("S"))
+        flood = 40
+        for i in range(flood):
+            self.assertCodes(self.refused(a, b, [str(i)]), Reason.NOT_GRANTED)
+        self.assertCodes(self.refused(other, b, ["1"]), Reason.NOT_GRANTED)
+        self.eventually(lambda: self.lines("events_refused", other.agency.code), what="the other's line")
+        told = len(self.lines("events_refused", a.agency.code))
+        self.assertEqual(told, 10)
+        (status,) = self.hub.admin_client().query("status")
+        self.assertGreaterEqual(status["events_refused"]["NOT_GRANTED"], flood + 1)
+        # What was only counted is told when the minute is over, or at the stop.
+        self.assertEqual(self.hub.stop(), 0)
+        (more,) = self.lines("refusals_more", a.agency.code)
+        self.assertEqual((more["of"], int(more["more"])), ("events_refused", flood - told))
+        self.assertEqual(self.lines("refusals_more", other.agency.code), [])
+        self.hub.start()
+        # The counts of events are the log's: they outlive the process.
+        (again,) = self.hub.admin_client().query("status")
+        self.assertEqual(again["events_refused"], status["events_refused"])
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -4,10 +4,11 @@ import base64
 import json
 import os
 import re
+import shutil
 import unittest
 
+from command_support import REFUSED, UNREACHABLE, USAGE, Command
 from support import configured
-from test_command import REFUSED, UNREACHABLE, USAGE, Command
 from trucpy import profile
 from trucpy.reasons import Reason
 
@@ -218,7 +219,7 @@ class Status(Command):
         nowhere.mkdir()
         for file in self.admin.iterdir():
             if file.is_file():
-                (nowhere / file.name).write_bytes(file.read_bytes())
+                shutil.copy(file, nowhere)  # the mode as well: private keys are nobody else's
         self.point_to(nowhere, "tcp://127.0.0.1:1")
         done = self.truc("status", "--timeout", 1, by=nowhere, expect=UNREACHABLE)
         self.assertIn("truc log verify --home", done.stderr)
