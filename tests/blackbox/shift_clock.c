@@ -1,5 +1,5 @@
-// Preloaded into the hub by tests: shifts the wall clock by the seconds that stand in the file $TRUC_TEST_CLOCK (8 bytes,
-// host order) and the monotonic clock by those in the 8 bytes behind them. Built by trucpy/shift.py.
+// Preloaded into the hub by tests: shifts the wall clock by the seconds that stand in the file $TRUC_TEST_CLOCK (8
+// bytes, host order) and the monotonic clock by those in the 8 bytes behind them. Built by trucpy/shift.py.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
