@@ -125,7 +125,7 @@ static enum admin_exit run_recv(struct admin_call *call)
     }
     if (receiving.acked > receiving.settled) {
         /* The acks are in the spool; should this time not do, they are sent with the next command. */
-        error = admin_session_run(session, all_settled, &receiving, 5000);
+        error = admin_session_run(session, all_settled, &receiving, ADMIN_RUN_TIMEOUT);
         if (error != TRUC_OK && exit_code == ADMIN_OK) {
             exit_code = admin_session_explain(session, error, "waiting until the hub has the acks");
         }

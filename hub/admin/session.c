@@ -128,6 +128,9 @@ truc_error admin_session_run(struct admin_session *session, bool (*done)(void *c
                              int64_t timeout_ms)
 {
     struct run run = {session, done, context};
+    if (timeout_ms == ADMIN_RUN_TIMEOUT) {
+        timeout_ms = session->timeout_ms;
+    }
     int limit = timeout_ms < 0 ? -1 : timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms;
     truc_error error = truc_client_run(session->client, run_done, &run, limit);
     if (error == TRUC_OK && session->state == TRUC_CLIENT_STOPPED && (done == NULL || !done(context))) {

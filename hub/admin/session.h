@@ -65,5 +65,6 @@ static inline enum admin_exit admin_query_once(const struct admin_call *call, co
 /* Empty string for protobuf-c where text is NULL; the cast is protobuf-c's lack of const. */
 char *admin_proto_text(const char *text);
 #define ADMIN_RUN_FOREVER INT64_C(-1)
+#define ADMIN_RUN_TIMEOUT INT64_C(-2) /* as --timeout says */
 
 #endif
