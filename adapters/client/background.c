@@ -35,9 +35,9 @@ static void *run(void *context)
         (void)pthread_mutex_lock(&b->lock);
         b->job = NULL;
         (void)pthread_cond_signal(&b->finished);
-        (void)pthread_mutex_unlock(&b->lock);
-        (void)eventfd_write(b->fd, 1); /* fails only at 2^64 - 2 jobs unread */
-        (void)pthread_mutex_lock(&b->lock);
+        /* Under the lock: whoever sees that it is done finds the descriptor readable and takes that away. Told later,
+         * it would stay readable with nobody to look. Fails only at 2^64 - 2 jobs unread. */
+        (void)eventfd_write(b->fd, 1);
     }
     (void)pthread_mutex_unlock(&b->lock);
     return NULL;
@@ -106,9 +106,11 @@ void background_run(struct background *b, void (*job)(void *context), void *cont
 bool background_done(struct background *b)
 {
     eventfd_t count;
-    (void)eventfd_read(b->fd, &count); /* nothing to read: nothing ended */
     (void)pthread_mutex_lock(&b->lock);
     bool done = b->job == NULL;
+    if (done) {
+        (void)eventfd_read(b->fd, &count); /* nothing to read: that end was seen before */
+    }
     (void)pthread_mutex_unlock(&b->lock);
     return done;
 }
