@@ -136,7 +136,8 @@ struct hub_session {
     uint8_t blocked_chain[TRUC_CHAIN_SIZE];
     uint64_t blocked_number;
     truc_reason blocked_reason;
-    bool paused; /* gets nothing until it has taken what it got */
+    bool paused;   /* gets nothing until it has taken what it got */
+    size_t queued; /* bytes of deliveries that are leased to it and not sent yet */
     uint64_t submitted, delivered, acked;
     uint64_t checkpoint_size; /* of the last checkpoint that it was sent: never goes back */
     UT_hash_handle by_id, by_peer;
@@ -327,6 +328,7 @@ struct hub {
     int exit_code;
     struct hub_journal_space space;
     uint64_t started_ms, stop_deadline_ms;
+    size_t queued;      /* of all sessions, as theirs */
     atomic_size_t lent; /* bytes of submissions that only messages under way hold; taken off on ZeroMQ's threads */
     uint64_t counters[COUNT_N];
     uint64_t refused[HUB_REASONS]; /* seals refused without a leaf, by reason */

@@ -18,6 +18,7 @@ struct hub_outframe {
     struct hub *hub;
     uint64_t session; /* 0: gone meanwhile */
     bool ready, reading;
+    size_t bytes; /* of its deliveries */
     struct hub_read_job job;
     struct hub_delivery deliveries[TAKE_MAX];
     size_t count;
@@ -133,6 +134,11 @@ static void read_run(struct hub_read_job *job, struct hub_reader_tools *tools)
 
 static void free_frame(struct hub_outframe *out)
 {
+    struct hub_session *session = hub_session_find(out->hub, out->session);
+
+    out->hub->queued -= out->bytes;
+    if (session)
+        session->queued -= out->bytes;
     hub_deliver_free(&out->frame);
     free(out);
 }
@@ -292,6 +298,10 @@ static truc_error take(struct hub *hub, struct hub_session *session, int64_t now
     error = hub_dispatch_take(hub->dispatch, session->id, now, TAKE_BYTES, out->deliveries, TAKE_MAX, &out->count);
     if (error || out->count == 0)
         goto out;
+    for (size_t i = 0; i < out->count; i++)
+        out->bytes += out->deliveries[i].posting.size;
+    hub->queued += out->bytes;
+    session->queued += out->bytes;
     make_groups(out);
     if ((error = hub_deliver_new(out->deliveries, out->count, &out->frame)))
         goto out;
@@ -321,8 +331,10 @@ out:
 
 static bool must_pause(struct hub *hub, const struct hub_session *session)
 {
-    return hub_socket_backlog(hub->socket, UNSENT_MOST) > UNSENT_MOST &&
-           hub_socket_unsent(hub->socket, session->peer) > UNSENT_SHARE;
+    uint64_t most = hub->queued < UNSENT_MOST ? UNSENT_MOST - hub->queued : 0; /* what is being read back counts */
+
+    return hub_socket_backlog(hub->socket, most) > most &&
+           hub_socket_unsent(hub->socket, session->peer) + session->queued > UNSENT_SHARE;
 }
 
 void hub_outflow_resume(struct hub *hub)

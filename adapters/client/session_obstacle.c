@@ -39,6 +39,9 @@ void session_unobstructed(struct client_session *s)
 
 void client_session_synced(struct client_session *s, uint64_t mark, bool full)
 {
+    if (mark > s->synced || full != s->full) {
+        s->due = true; /* what was kept back for it may go: the work of this step may be done already */
+    }
     s->synced = mark;
     if (mark >= s->ceiling_mark) {
         s->ticket_safe = s->ticket_ceiling;

@@ -49,7 +49,10 @@ static void test_acks_wait_until_they_are_durable_and_go_together(void **state)
     assert_int_equal(client_session_ack(w->session, 4), TRUC_OK);
     hear(w);
     assert_int_equal(count_heard(w, TRUC_FRAME_ACK), 0);
+    assert_true(client_session_deadline(w->session) > w->now);
     client_session_synced(w->session, w->store.mark - 1, false);
+    /* There is work at once, or the ack would wait until something else wakes the client. */
+    assert_true(client_session_deadline(w->session) <= w->now);
     hear(w);
     Truc__V1__Ack *ack = unpack(nth_heard(w, TRUC_FRAME_ACK, 0));
     assert_int_equal(ack->n_ranges, 1);
