@@ -230,7 +230,7 @@ static void send_ready(struct hub *hub, struct hub_session *session)
         }
         give_back_unread(hub, session, out);
         bool whole = keep_what_is_leased(hub, session, out);
-        if (!whole && out->count > 0) { /* keeps its place: those behind it wait */
+        if (!whole && out->count > 0 && !hub->stopping) { /* keeps its place: those behind it wait */
             truc_error error = read_again(hub, out);
             if (error)
                 hub_fatal(hub, "making a delivery", error);
@@ -333,7 +333,7 @@ static bool must_pause(struct hub *hub, const struct hub_session *session)
 {
     uint64_t most = hub->queued < UNSENT_MOST ? UNSENT_MOST - hub->queued : 0; /* what is being read back counts */
 
-    return hub_socket_backlog(hub->socket, most) > most &&
+    return hub->queued + hub_socket_backlog(hub->socket, most) > UNSENT_MOST &&
            hub_socket_unsent(hub->socket, session->peer) + session->queued > UNSENT_SHARE;
 }
 

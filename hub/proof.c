@@ -97,6 +97,7 @@ static bool was_addressed(struct hub *hub, const struct hub_agency *agency, cons
     for (size_t i = 0; recipients.size == 0 && i < hub_core_subscription_count(hub->core); i++) {
         const struct hub_subscription *subscription = hub_core_subscription_at(hub->core, i);
         if (subscription->agency == agency->number &&
+            (subscription->source_agency[0] == '\0' || strcmp(subscription->source_agency, job->sender) == 0) &&
             truc_type_matches(truc_bytes_of(subscription->type), truc_buffer_view(&job->type)))
             return hub_core_was_granted(hub->core, truc_bytes_of(job->sender), agency->number,
                                         truc_buffer_view(&job->type)); /* anybody may subscribe to anything */

@@ -326,7 +326,8 @@ static truc_error step(struct truc_client *client)
         error = send_outbox(client);
     }
     if (error == TRUC_OK && client->wire != NULL) {
-        client->more = client->more || client_wire_readable(client->wire);
+        bool waiting = client_outbox_peek(client_session_outbox(client->session)) != NULL;
+        client->more = client->more || client_wire_ready(client->wire, waiting);
     }
     return error;
 }

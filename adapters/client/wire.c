@@ -246,9 +246,9 @@ truc_error client_wire_send(struct wire *wire, const struct client_outgoing *mes
     return error;
 }
 
-bool client_wire_readable(const struct wire *wire)
+bool client_wire_ready(const struct wire *wire, bool to_send)
 {
-    int events = 0;
+    int events = 0, wanted = ZMQ_POLLIN | (to_send ? ZMQ_POLLOUT : 0);
     size_t size = sizeof events;
-    return zmq_getsockopt(wire->socket, ZMQ_EVENTS, &events, &size) != 0 || (events & ZMQ_POLLIN) != 0;
+    return zmq_getsockopt(wire->socket, ZMQ_EVENTS, &events, &size) != 0 || (events & wanted) != 0;
 }

@@ -31,7 +31,8 @@ TRUC_MUST_USE truc_error client_wire_receive(struct wire *wire, struct truc_byte
 /* Sends one message; its body is shared without a copy. TRUC_E_AGAIN: the socket takes no more for now. */
 TRUC_MUST_USE truc_error client_wire_send(struct wire *wire, const struct client_outgoing *message);
 
-/* Whether a message is there: sending looks at the same signal that the descriptor shows, and takes it away. */
-bool client_wire_readable(const struct wire *wire);
+/* Whether a message is there, or, where one waits to be sent, room for it: sending looks at the same signal that the
+ * descriptor shows, and takes it away. */
+bool client_wire_ready(const struct wire *wire, bool to_send);
 
 #endif

@@ -295,7 +295,7 @@ static void step(struct member *member)
                client_wire_send(member->wire, message) == TRUC_OK) {
             client_outbox_pop(outbox);
         }
-    } while (member->wire != NULL && client_wire_readable(member->wire));
+    } while (member->wire != NULL && client_wire_ready(member->wire, false));
 }
 
 static size_t count_open(size_t started)

@@ -338,3 +338,15 @@ class NoOtherDoor(Recall):
         d = b.receive_one()
         self.assertEqual(b.get_proof(d.sequence).event, d.data)
         self.assertEqual(stranger.get_proof(d.sequence).reason, Reason.NOT_GRANTED)
+
+    def test_a_subscription_to_one_source_opens_no_other(self):
+        a, type_, (b, _) = self.topic()
+        picky = self.hub.connect(self.agency())
+        self.hub.grant(a.agency.code, picky.agency.code)
+        picky.subscribe(type_, source_agency=b.agency.code)
+        self.assertCodes(a.submit(a.event("1", type_)), 0)
+        b.credit(1)
+        d = b.receive_one()
+        self.assertEqual(picky.get_proof(d.sequence).reason, Reason.NOT_GRANTED)
+        picky.subscribe(type_, source_agency=a.agency.code)
+        self.assertEqual(picky.get_proof(d.sequence).event, d.data)

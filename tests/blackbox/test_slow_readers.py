@@ -101,5 +101,31 @@ class SlowReaders(HubCase):
             self.assertEqual(reader.go_on(100), 100)
 
 
+    def private(self):
+        """Memory of the hub that no file stands behind, in bytes: what it reads of the journal is the kernel's."""
+        for line in open(f"/proc/{self.hub.process.pid}/status", encoding="ascii"):
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no RssAnon")
+
+    def test_what_is_read_back_for_them_has_the_same_bound(self):
+        """Their inboxes are full before they come: all of it is read from the disk."""
+        sender = self.agency()
+        deaf = [self.agency() for _ in range(8)]
+        for agency in deaf:
+            self.hub.grant(sender.code, agency.code)
+        client = self.hub.connect(sender)
+        for i in range(100):
+            data = os.urandom(200 << 10)
+            client.submit(*[client.event(f"{i}.{a.code}", "x.v1", recipients=a.code, data=data) for a in deaf])
+        before, most = self.private(), 0
+        readers = [self.stopped(agency) for agency in deaf]
+        for reader in readers:  # while one reads, what is kept for the others is there
+            for _ in range(100):
+                self.assertEqual(reader.go_on(1), 1)
+                most = max(most, self.private())
+        self.assertGrewLess(most - before, 90 * MIB, "160 MiB read back for those who do not read")
+
+
 if __name__ == "__main__":
     unittest.main()

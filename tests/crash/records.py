@@ -54,7 +54,7 @@ class Sent(Facts):
         self.tickets = {}  # ticket -> number
         self.again = 0  # receipts that were told twice
         self.handed_again = 0  # events that a later process handed over once more
-        self.told = collections.Counter()  # number -> receipts that the running process got
+        self.told = {}  # number -> tickets for which the running process got a receipt
         self.repeated = collections.Counter()  # number -> how often it was handed over again
         self.wrong = []
 
@@ -79,10 +79,13 @@ class Sent(Facts):
         before = self.receipts.get(number)
         if reason != 0 or not logged:
             self.wrong.append(f"{self.agency}-{number}: refused with reason {reason}")
-        self.told[number] += 1
+        told = self.told.setdefault(number, set())
+        if ticket in told:
+            self.wrong.append(f"{self.agency}-{number}: two receipts for ticket {ticket} in one process")
+        told.add(ticket)
         # The spool may hold what an earlier process handed over and what it handed over again: a ticket each.
-        if self.told[number] > 1 + self.repeated[number]:
-            self.wrong.append(f"{self.agency}-{number}: {self.told[number]} receipts in one process")
+        if len(told) > 1 + self.repeated[number]:
+            self.wrong.append(f"{self.agency}-{number}: {len(told)} receipts in one process")
         if before is not None:
             self.again += 1
             if before[0] != sequence:

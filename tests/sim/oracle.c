@@ -371,7 +371,9 @@ static void check_event(const struct hub_seal_input *input, uint32_t index, uint
     size_t posted = 0;
 
     grow((void **)&oracle.events, &oracle.event_capacity, sequence, sizeof *oracle.events);
-    oracle.events[sequence] = (struct oracle_event){facts->leaf_hash, outcome->code, outcome->duplicate_of, number};
+    oracle.events[sequence] = (struct oracle_event){facts->leaf_hash, outcome->code, outcome->duplicate_of, number, ""};
+    if (facts->recipients.size == 0 && facts->type.size < sizeof oracle.events[sequence].topic)
+        memcpy(oracle.events[sequence].topic, facts->type.data, facts->type.size);
     oracle.event_count = sequence + 1;
     check_once(facts, sequence, outcome);
     for (size_t i = from; i < to; i++) {

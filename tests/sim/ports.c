@@ -393,7 +393,8 @@ truc_error client_wire_send(struct wire *wire, const struct client_outgoing *mes
     return TRUC_OK;
 }
 
-bool client_wire_readable(const struct wire *wire)
+bool client_wire_ready(const struct wire *wire, bool to_send)
 {
+    (void)to_send; /* a link takes all that is sent */
     return wire->first != NULL || wire->status != WIRE_FINE;
 }

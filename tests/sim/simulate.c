@@ -117,17 +117,52 @@ static const char *why_of(const char *folder)
     return text;
 }
 
-/* The seed again, with its trace; the end of that is what people want to see. */
-static void show(const char *program, uint64_t seed)
-{
-    char command[400];
+#define SHOWN_LINES 60
 
-    snprintf(command, sizeof command, "'%s' --seed %llu --seconds %lld 2>&1 | tail -n 60 | cut -c1-220", program,
-             (unsigned long long)seed, (long long)seconds);
+/* The end of what a program prints; false: it could not be run. */
+static bool show_end(char *const argv[])
+{
+    char lines[SHOWN_LINES][224];
+    int ends[2];
+    size_t count = 0;
+
+    if (pipe(ends) != 0)
+        return false;
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        execv(argv[0], argv);
+        _exit(127);
+    }
+    close(ends[1]);
+    FILE *file = pid < 0 ? NULL : fdopen(ends[0], "r");
+    if (!file)
+        close(ends[0]);
+    while (file && fgets(lines[count % SHOWN_LINES], sizeof lines[0], file))
+        count++;
+    if (file)
+        fclose(file);
+    for (size_t i = count < SHOWN_LINES ? 0 : count - SHOWN_LINES; i < count; i++) {
+        const char *line = lines[i % SHOWN_LINES];
+        fprintf(stdout, "%s%s", line, line[strcspn(line, "\n")] ? "" : "\n");
+    }
+    return pid > 0 && waitpid(pid, NULL, 0) == pid && count > 0;
+}
+
+/* The seed again, with its trace; the end of that is what people want to see. */
+static void show(char *program, uint64_t seed)
+{
+    char number[24], limit[24], seed_option[] = "--seed", seconds_option[] = "--seconds";
+    char *argv[] = {program, seed_option, number, seconds_option, limit, NULL};
+
+    snprintf(number, sizeof number, "%llu", (unsigned long long)seed);
+    snprintf(limit, sizeof limit, "%lld", (long long)seconds);
     fprintf(stdout, "# seed %llu failed; the end of its trace (the whole: make sim SEED=%llu SECONDS=%lld)\n",
             (unsigned long long)seed, (unsigned long long)seed, (long long)seconds);
     fflush(stdout);
-    if (system(command) < 0)
+    if (!show_end(argv))
         fprintf(stdout, "# (it cannot be shown)\n");
 }
 
@@ -151,7 +186,7 @@ static bool tell_totals(bool judge, uint64_t groups)
     return judge && idle;
 }
 
-static int run_many(const char *program, uint64_t first, uint64_t count, bool stop)
+static int run_many(char *program, uint64_t first, uint64_t count, bool stop)
 {
     uint64_t next = first, done = 0, failed = 0, group_failed[4096] = {0}, group_done[4096] = {0};
     uint64_t groups = (count + GROUP - 1) / GROUP, told = 0;

@@ -142,6 +142,7 @@ struct oracle_event {
     uint8_t outcome;
     uint64_t duplicate_of;
     uint32_t agency; /* who sealed it */
+    char topic[64];  /* its type, where it names no recipients; else empty */
 };
 const struct oracle_event *oracle_event(uint64_t sequence);
 struct oracle_post {

@@ -1,21 +1,6 @@
 /* What becomes of events: the order of reasons, idempotency, grants, and the log that records it all. */
 #include "test_core_world.h"
 
-static int setup(void **state)
-{
-    struct world *world = calloc(1, sizeof *world);
-    world_begin(world);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 static void nothing_comes_before_genesis(void **state)
 {
     (void)state;
@@ -462,7 +447,7 @@ static void leaves_of_a_row_stay_readable_while_their_buffer_grows(void **state)
 
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STORY(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_comes_before_genesis),
         cmocka_unit_test(genesis_is_signed_by_the_administrator_that_it_enrols_first),

@@ -1,21 +1,6 @@
 /* Administrators' acts: what each changes, and that an impossible one changes nothing. */
 #include "test_core_world.h"
 
-static int setup(void **state)
-{
-    struct world *world = calloc(1, sizeof *world);
-    world_begin(world);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 static const struct hub_agency *agency_of(const struct world *world, const char *code)
 {
     return hub_core_agency(world->core, truc_bytes_of(code));
@@ -327,7 +312,7 @@ static void an_auditor_does_not_govern(void **state)
 
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STORY(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         STORY(an_agency_is_enrolled_once_with_keys_and_groups),
         STORY(a_key_belongs_to_one_agency_for_ever),

@@ -5,21 +5,6 @@
 #define SETTLED (1u << HUB_POSTING_SETTLED)
 #define DEAD (1u << HUB_POSTING_DEAD)
 
-static int setup(void **state)
-{
-    struct world *world = calloc(1, sizeof *world);
-    world_begin(world);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 /* `count` events for H15, with ids first, first + 1 ... and a subject each. */
 static void post(struct world *world, unsigned first, unsigned count)
 {
@@ -530,7 +515,7 @@ static void inputs_for_an_unknown_agency_are_errors(void **state)
 
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STORY(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         STORY(numbers_have_no_gap_and_name_the_one_before),
         STORY(acks_move_the_floor_and_free_the_blocks),

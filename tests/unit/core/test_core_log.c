@@ -1,21 +1,6 @@
 /* The log and the chains of seals: every leaf is proven, every sequence found, a chain has one next seal. */
 #include "test_core_world.h"
 
-static int setup(void **state)
-{
-    struct world *world = calloc(1, sizeof *world);
-    world_begin(world);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 static void the_log_proves_every_leaf(void **state)
 {
     struct world *world = *state;
@@ -135,7 +120,7 @@ static void a_fork_closes_the_chain_and_is_kept(void **state)
 
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STORY(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         STORY(the_log_proves_every_leaf),
         STORY(a_sequence_leads_to_its_leaf),

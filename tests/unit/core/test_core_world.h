@@ -488,4 +488,20 @@ static inline void nack_row(struct world *world, const char *agency, uint64_t nu
     row(world, &input);
 }
 
+/* The story's world, made and taken down: for cmocka_unit_test_setup_teardown. */
+static inline int world_setup(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    world_begin(world);
+    *state = world;
+    return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
+}
+
 #endif
