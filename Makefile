@@ -263,6 +263,10 @@ fuzz-all: deps ## a campaign: every target for SECONDS=n, one after the other
 	@$(MAKE) --no-print-directory -j2 $(FUZZING) fuzzes
 	@tests/fuzz/run --build $(FUZZ_BUILD) --seconds $(SECONDS) $(FUZZ_NAMES)
 
+fuzz-campaign: deps ## until every target has had CPU=n seconds (900) in all, JOBS=n at a time; may be stopped and goes on
+	@$(MAKE) --no-print-directory -j2 $(FUZZING) fuzzes
+	@tests/fuzz/run --build $(FUZZ_BUILD) --campaign $(or $(CPU),900) --jobs $(or $(JOBS),2) $(FUZZ_NAMES)
+
 fuzz-smoke: deps ## every fuzz target over its seeds and a few thousand mutations, as `check` runs them
 	@$(MAKE) --no-print-directory -j2 $(if $(LIBFUZZER),$(FUZZING)) fuzzes
 	@tests/run --build $(BUILD) $(if $(LIBFUZZER),--fuzz $(FUZZ_BUILD)) --only fuzz/
@@ -301,5 +305,5 @@ help: ## list the targets
 clean: ## remove everything that was built
 	rm -rf build
 
-.PHONY: sim sim-mutants fuzz fuzz-all fuzz-smoke fuzz-seeds fuzzes cover powerloss check-long all help clean deps demo check check-asan check-tsan check-layers check-format check-clang format bench bench-stages bench-guard tests benches
+.PHONY: sim sim-mutants fuzz fuzz-all fuzz-campaign fuzz-smoke fuzz-seeds fuzzes cover powerloss check-long all help clean deps demo check check-asan check-tsan check-layers check-format check-clang format bench bench-stages bench-guard tests benches
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
