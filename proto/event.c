@@ -31,21 +31,36 @@ static bool name_is_reserved(struct truc_bytes name)
     return false;
 }
 
-/* Checks the form of an attribute's name and hashes it, in one pass. */
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* High bits where eight bytes are not all of a-z 0-9. Without their high bits no sum carries over. */
+static inline uint64_t name_faults(uint64_t word)
+{
+    uint64_t low = word & EACH(0x7f);
+    uint64_t letter = (low + EACH(0x80 - 'a')) & ~(low + EACH(0x80 - 'z' - 1));
+    uint64_t digit = (low + EACH(0x80 - '0')) & ~(low + EACH(0x80 - '9' - 1));
+    return word | ~(letter | digit);
+}
+
+/* Checks the form of an attribute's name and hashes it, eight bytes at once; words may overlap. */
 static bool read_name(struct truc_bytes name, unsigned *hash)
 {
-    unsigned value = (unsigned)name.size;
+    uint64_t words[3];
     if (name.size == 0 || name.size > NAME_MAX_BYTES) {
         return false;
     }
-    for (size_t i = 0; i < name.size; i++) {
-        uint8_t c = name.data[i];
-        if ((uint8_t)(c - 'a') >= 26 && (uint8_t)(c - '0') >= 10) {
-            return false;
-        }
-        value = value * 31 + c;
+    if (name.size < 8) {
+        words[0] = words[1] = words[2] = truc_word_of_few(name.data, name.size);
+    } else {
+        words[0] = truc_word_at(name.data);
+        words[2] = truc_word_at(name.data + name.size - 8);
+        words[1] = name.size > 16 ? truc_word_at(name.data + 8) : words[2];
     }
-    *hash = value;
+    if (((name_faults(words[0]) | name_faults(words[1]) | name_faults(words[2])) & EACH(0x80)) != 0) {
+        return false;
+    }
+    uint64_t mixed = (words[0] ^ words[1] << 1 ^ words[2] << 3 ^ name.size) * UINT64_C(0x9e3779b97f4a7c15);
+    *hash = (unsigned)(mixed >> 58);
     return !name_is_reserved(name);
 }
 
@@ -192,10 +207,10 @@ static bool note_attribute(const struct truc_attribute *attribute, struct truc_e
     return true;
 }
 
-/* `names` has one bit for each name's hash: the list is searched only where a bit is already set. */
+/* `names` has one bit for each name's hash (0 to 63): the list is searched only where a bit is already set. */
 static bool name_is_new(struct truc_bytes name, unsigned hash, const struct truc_event *event, uint64_t *names)
 {
-    uint64_t bit = 1ull << ((hash ^ hash >> 6) & 63);
+    uint64_t bit = 1ull << hash;
     if (*names & bit) {
         for (size_t i = 0; i < event->attribute_count; i++) {
             if (truc_bytes_equal(event->attributes[i].name, name)) {
@@ -207,13 +222,12 @@ static bool name_is_new(struct truc_bytes name, unsigned hash, const struct truc
     return true;
 }
 
-/* One map entry: key=1 and value=2, each once. */
-static bool parse_attribute(struct truc_bytes entry, struct truc_event *out, uint64_t *names)
+/* One map entry: key=1 and value=2, each once, in either order. */
+static bool read_entry(struct truc_bytes entry, struct truc_bytes *name, struct truc_bytes *value)
 {
     struct truc_wire wire = truc_wire_of(entry);
     struct truc_bytes parts[3] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
-    struct truc_attribute *attribute;
-    unsigned seen = 0, type, hash;
+    unsigned seen = 0, type;
     uint32_t field;
     while (truc_wire_more(&wire)) {
         if (!truc_wire_tag(&wire, &field, &type) || type != TRUC_WIRE_BYTES || field > 2 || (seen & 1u << field) ||
@@ -222,13 +236,38 @@ static bool parse_attribute(struct truc_bytes entry, struct truc_event *out, uin
         }
         seen |= 1u << field;
     }
-    if (seen != 6u || out->attribute_count == TRUC_EVENT_ATTRIBUTES_MAX || !read_name(parts[1], &hash) ||
-        !name_is_new(parts[1], hash, out, names)) {
+    *name = parts[1];
+    *value = parts[2];
+    return seen == 6u;
+}
+
+/* As every writer writes it: the name, then a value that fits into a length of one byte. */
+static inline bool read_usual_entry(struct truc_bytes entry, struct truc_bytes *name, struct truc_bytes *value)
+{
+    static const uint8_t name_tag = 1 << 3 | TRUC_WIRE_BYTES, value_tag = 2 << 3 | TRUC_WIRE_BYTES;
+    const uint8_t *at = entry.data;
+    if (entry.size < 4 || at[0] != name_tag || (size_t)at[1] + 4 > entry.size || at[1] >= 0x80) {
+        return false;
+    }
+    *name = truc_bytes(at + 2, at[1]);
+    at += 2 + at[1];
+    *value = truc_bytes(at + 2, at[1]);
+    return at[0] == value_tag && at[1] < 0x80 && at + 2 + at[1] == entry.data + entry.size;
+}
+
+static bool parse_attribute(struct truc_bytes entry, struct truc_event *out, uint64_t *names)
+{
+    struct truc_bytes name, value;
+    struct truc_attribute *attribute;
+    unsigned hash;
+    if ((!read_usual_entry(entry, &name, &value) && !read_entry(entry, &name, &value)) ||
+        out->attribute_count == TRUC_EVENT_ATTRIBUTES_MAX || !read_name(name, &hash) ||
+        !name_is_new(name, hash, out, names)) {
         return false;
     }
     attribute = &out->attributes[out->attribute_count];
-    attribute->name = parts[1];
-    if (!parse_value(parts[2], attribute) || !note_attribute(attribute, out)) {
+    attribute->name = name;
+    if (!parse_value(value, attribute) || !note_attribute(attribute, out)) {
         return false;
     }
     out->attribute_count++;
@@ -401,8 +440,13 @@ static size_t event_size(const struct truc_event *event)
 
 truc_error truc_event_encode(const struct truc_event *event, struct truc_buffer *out)
 {
+    struct truc_event read;
+    return truc_event_encode_read(event, out, &read);
+}
+
+truc_error truc_event_encode_read(const struct truc_event *event, struct truc_buffer *out, struct truc_event *read)
+{
     const size_t before = out->size;
-    struct truc_event check;
     uint8_t *at;
     truc_error error;
     size_t size;
@@ -434,7 +478,7 @@ truc_error truc_event_encode(const struct truc_event *event, struct truc_buffer 
         at = truc_wire_put_bytes(at, (uint32_t)event->data_kind, event->data);
     }
     /* What is written is read again: an event that the hub would refuse as malformed never gets a seal. */
-    error = truc_event_parse(truc_bytes(out->data + before, (size_t)(at - (out->data + before))), &check);
+    error = truc_event_parse(truc_bytes(out->data + before, (size_t)(at - (out->data + before))), read);
     if (error != TRUC_OK) {
         return error == TRUC_E_MALFORMED ? TRUC_E_INVALID : error;
     }

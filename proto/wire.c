@@ -75,33 +75,17 @@ static inline size_t sequence_size(const uint8_t *p, size_t left)
     return 4;
 }
 
-/* Eight bytes of ASCII at once. Where it must be clean: none over 0x7e, none under 0x20. */
-static inline bool word_is_plain(uint64_t word, bool clean)
+/* High bits where eight bytes are not all ASCII. Where they must be clean: none over 0x7e, none under 0x20. */
+static inline uint64_t word_faults(uint64_t word, bool clean)
 {
     uint64_t over = word + ONES;          /* 0x7f becomes 0x80; no carry while no byte is 0xff */
     uint64_t under = word - ONES * 0x20u; /* borrows where a byte is under 0x20 */
-    return ((clean ? word | over | under : word) & HIGHS) == 0;
+    return clean ? word | over | under : word;
 }
 
-/* Up to seven bytes at the end of a text as one word, filled up with a harmless letter. */
-static inline uint64_t tail_word(const uint8_t *p, size_t left)
+static inline bool word_is_plain(uint64_t word, bool clean)
 {
-    uint64_t word = ONES * 'x';
-    uint8_t *at = (uint8_t *)&word;
-    if (left & 4) {
-        memcpy(at, p, 4);
-        at += 4;
-        p += 4;
-    }
-    if (left & 2) {
-        memcpy(at, p, 2);
-        at += 2;
-        p += 2;
-    }
-    if (left & 1) {
-        *at = *p;
-    }
-    return word;
+    return (word_faults(word, clean) & HIGHS) == 0;
 }
 
 /* How many bytes at the front, in steps of 32, are ASCII. */
@@ -119,6 +103,19 @@ static inline size_t ascii_prefix(const uint8_t *p, size_t left)
     return done;
 }
 
+/* Clean ASCII all of it, as most texts are: no branch for each word. The last word may overlap the one before it. */
+static inline bool is_plain(struct truc_bytes text)
+{
+    if (text.size < 8) {
+        return word_is_plain(truc_word_of_few(text.data, text.size), true);
+    }
+    uint64_t faults = word_faults(truc_word_at(text.data + text.size - 8), true);
+    for (size_t at = 0; at + 8 < text.size; at += 8) {
+        faults |= word_faults(truc_word_at(text.data + at), true);
+    }
+    return (faults & HIGHS) == 0;
+}
+
 /* `clean` is a constant at both places of use, so that the compiler makes two functions of this. */
 static inline bool scan(struct truc_bytes text, bool clean)
 {
@@ -134,13 +131,7 @@ static inline bool scan(struct truc_bytes text, bool clean)
             }
         }
         size_t size = left < 8 ? left : 8, letter;
-        uint64_t word;
-        if (left >= 8) {
-            memcpy(&word, p, 8);
-        } else {
-            word = tail_word(p, left);
-        }
-        if (word_is_plain(word, clean)) {
+        if (word_is_plain(left >= 8 ? truc_word_at(p) : truc_word_of_few(p, left), clean)) {
             p += size;
             left -= size;
             continue;
@@ -168,56 +159,5 @@ bool truc_utf8_is_valid(struct truc_bytes text)
 
 bool truc_text_is_clean(struct truc_bytes text)
 {
-    return scan(text, true);
-}
-
-size_t truc_wire_varint_size(uint64_t value)
-{
-    size_t size = 1;
-    while (value >= 0x80) {
-        value >>= 7;
-        size++;
-    }
-    return size;
-}
-
-size_t truc_wire_bytes_size(uint32_t field, size_t size)
-{
-    return truc_wire_varint_size((uint64_t)field << 3) + truc_wire_varint_size(size) + size;
-}
-
-size_t truc_wire_uint_size(uint32_t field, uint64_t value)
-{
-    return truc_wire_varint_size((uint64_t)field << 3) + truc_wire_varint_size(value);
-}
-
-uint8_t *truc_wire_put_varint(uint8_t *at, uint64_t value)
-{
-    while (value >= 0x80) {
-        *at++ = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    *at++ = (uint8_t)value;
-    return at;
-}
-
-uint8_t *truc_wire_put_head(uint8_t *at, uint32_t field, size_t size)
-{
-    at = truc_wire_put_varint(at, (uint64_t)field << 3 | TRUC_WIRE_BYTES);
-    return truc_wire_put_varint(at, size);
-}
-
-uint8_t *truc_wire_put_bytes(uint8_t *at, uint32_t field, struct truc_bytes value)
-{
-    at = truc_wire_put_head(at, field, value.size);
-    if (value.size > 0) {
-        memcpy(at, value.data, value.size);
-    }
-    return at + value.size;
-}
-
-uint8_t *truc_wire_put_uint(uint8_t *at, uint32_t field, uint64_t value)
-{
-    at = truc_wire_put_varint(at, (uint64_t)field << 3 | TRUC_WIRE_VARINT);
-    return truc_wire_put_varint(at, value);
+    return is_plain(text) || scan(text, true);
 }

@@ -394,18 +394,32 @@ truc_error truc_client_run(struct truc_client *client, bool (*done)(void *contex
     }
 }
 
+/* Not inside a callback: the session may be between two writes that belong together. */
+static truc_error submitted(struct truc_client *client)
+{
+    if (client->stepping || client_spool_dirty(client->spool) <= DIRTY_MAX) {
+        return TRUC_OK;
+    }
+    truc_error error = truc_client_sync(client);
+    return error == TRUC_E_FULL ? TRUC_OK : error; /* this one was taken; the next one is not */
+}
+
 truc_error truc_client_submit(struct truc_client *client, struct truc_bytes event, uint64_t *ticket)
 {
     if (client->failed != TRUC_OK) {
         return client->failed;
     }
     truc_error error = client_session_submit(client->session, event, STORE_EVENT_OURS, ticket);
-    /* Not inside a callback: the session may be between two writes that belong together. */
-    if (error == TRUC_OK && !client->stepping && client_spool_dirty(client->spool) > DIRTY_MAX) {
-        error = truc_client_sync(client);
-        error = error == TRUC_E_FULL ? TRUC_OK : error; /* this one was taken; the next one is not */
+    return error == TRUC_OK ? submitted(client) : error;
+}
+
+truc_error truc_client_submit_event(struct truc_client *client, const struct truc_event *event, uint64_t *ticket)
+{
+    if (client->failed != TRUC_OK) {
+        return client->failed;
     }
-    return error;
+    truc_error error = client_session_submit_event(client->session, event, STORE_EVENT_OURS, ticket);
+    return error == TRUC_OK ? submitted(client) : error;
 }
 
 truc_error truc_client_sync(struct truc_client *client)

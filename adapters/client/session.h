@@ -72,6 +72,8 @@ bool client_session_obstacle(const struct client_session *session, struct truc_o
 /* ---- the application's side: see truc/client.h ---- */
 TRUC_MUST_USE truc_error client_session_submit(struct client_session *session, struct truc_bytes event, uint8_t whose,
                                                uint64_t *ticket);
+TRUC_MUST_USE truc_error client_session_submit_event(struct client_session *session, const struct truc_event *event,
+                                                     uint8_t whose, uint64_t *ticket);
 uint64_t client_session_pending(const struct client_session *session);
 enum truc_client_state client_session_state(const struct client_session *session);
 /* TRUC_OK unless STOPPED. */

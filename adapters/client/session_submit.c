@@ -85,17 +85,12 @@ truc_error session_raise_tickets(struct client_session *s)
     return error;
 }
 
-truc_error client_session_submit(struct client_session *s, struct truc_bytes event, uint8_t whose, uint64_t *ticket)
+/* `event` was read: it is one, from `source`. */
+static truc_error take(struct client_session *s, struct truc_bytes event, struct truc_bytes source, uint8_t whose,
+                       uint64_t *ticket)
 {
-    struct truc_event parsed;
-    if (event.size > TRUC_EVENT_MAX) {
-        return TRUC_E_TOO_LARGE;
-    }
-    truc_error error = truc_event_parse(event, &parsed);
-    if (error != TRUC_OK) {
-        return error;
-    }
-    if (!truc_bytes_equal(truc_source_agency(parsed.source), truc_bytes_of(s->agency))) {
+    truc_error error;
+    if (!truc_bytes_equal(truc_source_agency(source), truc_bytes_of(s->agency))) {
         return TRUC_E_MALFORMED;
     }
     if (s->next_ticket + TICKETS_AHEAD / 2 >= s->ticket_ceiling) {
@@ -122,6 +117,22 @@ truc_error client_session_submit(struct client_session *s, struct truc_bytes eve
         return TRUC_OK;
     }
     return fill_append(s, *ticket, whose, event);
+}
+
+truc_error client_session_submit(struct client_session *s, struct truc_bytes event, uint8_t whose, uint64_t *ticket)
+{
+    struct truc_event parsed;
+    truc_error error = event.size > TRUC_EVENT_MAX ? TRUC_E_TOO_LARGE : truc_event_parse(event, &parsed);
+    return error == TRUC_OK ? take(s, event, parsed.source, whose, ticket) : error;
+}
+
+truc_error client_session_submit_event(struct client_session *s, const struct truc_event *event, uint8_t whose,
+                                       uint64_t *ticket)
+{
+    struct truc_event read;
+    truc_buffer_clear(&s->encoded);
+    truc_error error = truc_event_encode_read(event, &s->encoded, &read);
+    return error == TRUC_OK ? take(s, truc_buffer_view(&s->encoded), read.source, whose, ticket) : error;
 }
 
 uint64_t client_session_pending(const struct client_session *s)
@@ -237,4 +248,5 @@ void session_submit_close(struct client_session *s)
     }
     free(s->flights);
     free_flight(s->fill);
+    truc_buffer_close(&s->encoded);
 }

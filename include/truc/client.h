@@ -155,6 +155,10 @@ TRUC_MUST_USE truc_error truc_client_run(struct truc_client *client, bool (*done
  * wait for the disk: then for that. Errors: TRUC_E_MALFORMED (not an event, or not of this agency), TRUC_E_TOO_LARGE,
  * TRUC_E_FULL (the spool's quota, or the disk under it: see truc_obstacle; try again after a receipt, or later). */
 TRUC_MUST_USE truc_error truc_client_submit(struct truc_client *client, struct truc_bytes event, uint64_t *ticket);
+/* The same for an event that is not encoded yet (as for truc_event_encode): saves a copy and a reading of it.
+ * Errors: those, and TRUC_E_INVALID where truc_event_encode would say so. */
+TRUC_MUST_USE truc_error truc_client_submit_event(struct truc_client *client, const struct truc_event *event,
+                                                  uint64_t *ticket);
 /* Makes everything durable now and waits for it. After TRUC_OK what was submitted and answered survives a crash and a
  * power loss. TRUC_E_FULL: the disk is full; nothing is lost, and it is tried again. Other errors: as truc_client_step.
  */

@@ -91,6 +91,9 @@ bool truc_recipients_are_valid(struct truc_bytes recipients);
  * refuse, a missing salt included, is TRUC_E_INVALID and leaves `out` as it was.
  * Errors: TRUC_E_INVALID, TRUC_E_TOO_LARGE, TRUC_E_NOMEM. */
 TRUC_MUST_USE truc_error truc_event_encode(const struct truc_event *event, struct truc_buffer *out);
+/* The same; `*read` is what truc_event_parse makes of what was written, borrowed from `out` until that changes. */
+TRUC_MUST_USE truc_error truc_event_encode_read(const struct truc_event *event, struct truc_buffer *out,
+                                                struct truc_event *read);
 /* Adds one attribute; name and texts are borrowed until encode. The event starts as zeros, at least up to attributes[].
  * Errors: TRUC_E_INVALID (name, kind or value, or a name that is there already), TRUC_E_TOO_LARGE (too many). */
 TRUC_MUST_USE truc_error truc_event_set_text(struct truc_event *event, const char *name, struct truc_bytes value);

@@ -174,6 +174,38 @@ static void test_refuses_what_is_not_an_event_of_ours(void **state)
     truc_buffer_close(&own);
 }
 
+/* As fields and as bytes: one event, and the same refusals. */
+static void test_takes_an_event_as_fields(void **state)
+{
+    struct world *w = *state;
+    struct truc_buffer own = make_event(HUB_AGENCY, "x", NULL, 1), foreign = make_event(HUB_PEER, "x", NULL, 1);
+    struct truc_event event;
+    uint64_t ticket, other;
+    greet(w);
+    assert_int_equal(truc_event_parse(truc_buffer_view(&foreign), &event), TRUC_OK);
+    assert_int_equal(client_session_submit_event(w->session, &event, STORE_EVENT_OURS, &ticket), TRUC_E_MALFORMED);
+    assert_int_equal(truc_event_parse(truc_buffer_view(&own), &event), TRUC_OK);
+    struct truc_bytes id = event.id;
+    event.id = truc_bytes(NULL, 0);
+    assert_int_equal(client_session_submit_event(w->session, &event, STORE_EVENT_OURS, &ticket), TRUC_E_INVALID);
+    event.id = id;
+    assert_int_equal(client_session_pending(w->session), 0);
+    assert_int_equal(client_session_submit_event(w->session, &event, STORE_EVENT_OURS, &ticket), TRUC_OK);
+    assert_int_equal(client_session_submit(w->session, truc_buffer_view(&own), STORE_EVENT_OURS, &other), TRUC_OK);
+    assert_int_equal(other, ticket + 1);
+    hear(w);
+    struct submitted sent = open_submit(w, 0);
+    size_t at = 0;
+    struct truc_bytes one;
+    assert_int_equal(sent.count, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(truc_body_next(truc_buffer_view(&sent.heard->body), &at, &one), TRUC_OK);
+        assert_true(truc_bytes_equal(one, truc_buffer_view(&own)));
+    }
+    truc_buffer_close(&own);
+    truc_buffer_close(&foreign);
+}
+
 static void test_after_a_loss_the_same_bytes_go_again_in_order(void **state)
 {
     struct world *w = *state;
@@ -447,6 +479,7 @@ int main(void)
         TEST(test_limits_of_a_seal),
         TEST(test_a_hub_may_ask_for_smaller_seals),
         TEST(test_refuses_what_is_not_an_event_of_ours),
+        TEST(test_takes_an_event_as_fields),
         TEST(test_after_a_loss_the_same_bytes_go_again_in_order),
         TEST(test_a_restart_opens_a_new_chain_on_the_last_receipted_seal),
         TEST(test_a_store_belongs_to_one_agency_of_one_log),
