@@ -5,9 +5,11 @@
 #include "truc/crypto.h"
 
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdatomic.h>
 
-/* Fetched once for the process: OpenSSL 3.0 spends more on a fetch than on hashing a kilobyte. */
+/* Fetched once for the process: OpenSSL 3.0 spends more on a fetch than on hashing a kilobyte. `sha256` is for
+ * signatures; hashing: crypto.c. */
 struct crypto_algorithms {
     EVP_MD *sha256;
     EVP_CIPHER *aes256_gcm;
@@ -27,7 +29,7 @@ struct crypto_verifier {
 };
 
 struct crypto_thread {
-    EVP_MD_CTX *sha256;
+    SHA256_CTX sha256; /* between truc_sha256_begin and _end */
     struct crypto_verifier verifiers[CRYPTO_VERIFIERS];
 };
 
