@@ -26,10 +26,8 @@
 #define BYTES_PER_STEP (8u << 20)
 #define DIRTY_MAX (32u << 20)        /* bytes in memory that are not durable: then the disk is waited for */
 #define GATHER_AWAITED INT64_C(5000) /* microseconds; an ack, or the application, waits for the disk */
-#define GATHER                                                                                                         \
-    INT64_C(100000) /* nobody waits: an event goes to the hub all the same, and is often receipted by then             \
-                     */
-#define GATHER_LAZY INT64_C(1000000)
+#define GATHER INT64_C(1000000)      /* nobody waits */
+#define EVENT_AGE INT64_C(100000)    /* an event goes to the hub all the same, and is mostly receipted by then */
 #define BYE_LINGER_MS 100
 #define TRANSPORT_KEY 40 /* characters of Z85 */
 
@@ -276,12 +274,12 @@ static truc_error read_status(struct truc_client *client)
 }
 
 /* How long writes gather before they go to the disk. */
-static int64_t gather_us(const struct truc_client *client)
+static struct spool_patience patience(const struct truc_client *client)
 {
-    if (client_spool_synced(client->spool) < client->urgent_mark || client_spool_dirty(client->spool) > DIRTY_MAX / 4) {
-        return GATHER_AWAITED;
-    }
-    return client->unsynced ? GATHER_LAZY : GATHER;
+    const bool awaited =
+        client_spool_synced(client->spool) < client->urgent_mark || client_spool_dirty(client->spool) > DIRTY_MAX / 4;
+    return (struct spool_patience){.gather_us = awaited ? GATHER_AWAITED : GATHER,
+                                   .event_us = client->unsynced ? INT64_MAX : EVENT_AGE};
 }
 
 /* Sees what is durable by now and gives the thread what it may take. */
@@ -290,7 +288,7 @@ static truc_error flush(struct truc_client *client, int64_t now)
     if (client_session_take_urgent(client->session)) {
         client->urgent_mark = client_session_mark(client->session);
     }
-    truc_error error = client_spool_flush(client->spool, now, gather_us(client));
+    truc_error error = client_spool_flush(client->spool, now, patience(client));
     client_session_synced(client->session, client_spool_synced(client->spool), client_spool_is_full(client->spool));
     return error;
 }
@@ -361,7 +359,7 @@ int truc_client_timeout_ms(const struct truc_client *client)
     }
     int64_t deadline = client_session_deadline(client->session);
     int64_t now = client->clock_us != NULL ? client->clock_us(client->clock_context) : read_clock(CLOCK_MONOTONIC);
-    int64_t disk = client_spool_deadline(client->spool, gather_us(client));
+    int64_t disk = client_spool_deadline(client->spool, patience(client));
     deadline = disk < deadline ? disk : deadline;
     if (deadline <= now) {
         return 0;

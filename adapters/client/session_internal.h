@@ -154,7 +154,7 @@ struct client_session {
     uint32_t flight_count, flight_max;
     struct flight *fill; /* the next seal */
     struct truc_hash leaves[TRUC_SEAL_EVENTS_MAX];
-    struct truc_buffer encoded; /* scratch: an event that comes as fields */
+    struct truc_buffer encoded;           /* scratch: an event that comes as fields */
     uint64_t next_ticket, ticket_ceiling; /* ceiling: as stored, above every ticket given */
     uint64_t ticket_safe, ceiling_mark;   /* safe: as durable; ceiling is durable with its mark */
     uint64_t fill_from; /* events from this ticket on are only in the store; UINT64_MAX: all are in fill or in flight */

@@ -72,18 +72,54 @@ static truc_error freeze(struct spool *spool, int64_t now_us)
     return TRUC_OK;
 }
 
-int64_t client_spool_deadline(const struct spool *spool, int64_t gather_us)
+/* Not each event's time, but a dozen of times between which they were put: an event is at most so much older as the
+ * step says. */
+#define AGE_STEP_US INT64_C(10000)
+
+static void note_age(struct spool *spool, int64_t now_us)
+{
+    const struct spool_age *last = &spool->ages[(spool->age_count + SPOOL_AGES - 1) % SPOOL_AGES];
+    if (spool->age_count == 0 || (last->first < spool->next_event && now_us - last->us >= AGE_STEP_US)) {
+        spool->ages[spool->age_count++ % SPOOL_AGES] = (struct spool_age){spool->next_event, now_us};
+    }
+}
+
+/* No later than when the oldest event of the pending layer was put; INT64_MAX: there is none. */
+static int64_t oldest_event_us(const struct spool *spool)
+{
+    const struct layer_table *events = &spool->pending->tables[STORE_EVENTS];
+    size_t kept = spool->age_count < SPOOL_AGES ? spool->age_count : SPOOL_AGES;
+    if (events->row_count == 0) {
+        return INT64_MAX;
+    }
+    for (size_t i = 1; i <= kept; i++) {
+        const struct spool_age *age = &spool->ages[(spool->age_count - i) % SPOOL_AGES];
+        if (age->first <= events->rows[0].key) {
+            return age->us;
+        }
+    }
+    return INT64_MIN / 2; /* older than all that is remembered */
+}
+
+int64_t client_spool_deadline(const struct spool *spool, struct spool_patience patience)
 {
     if (spool->busy || spool->failed != TRUC_OK || (!spool->frozen_waits && layer_is_empty(spool->pending))) {
         return INT64_MAX;
     }
-    return spool->given_us + (spool->frozen_waits ? SPOOL_RETRY_US : gather_us);
+    if (spool->frozen_waits) {
+        return spool->given_us + SPOOL_RETRY_US;
+    }
+    int64_t oldest = patience.event_us == INT64_MAX ? INT64_MAX : oldest_event_us(spool);
+    int64_t aged = oldest == INT64_MAX ? INT64_MAX : oldest + patience.event_us;
+    int64_t gathered = spool->given_us + patience.gather_us;
+    return aged < gathered ? aged : gathered;
 }
 
-truc_error client_spool_flush(struct spool *spool, int64_t now_us, int64_t gather_us)
+truc_error client_spool_flush(struct spool *spool, int64_t now_us, struct spool_patience patience)
 {
     truc_error error = collect(spool);
-    if (error != TRUC_OK || now_us < client_spool_deadline(spool, gather_us)) {
+    note_age(spool, now_us);
+    if (error != TRUC_OK || now_us < client_spool_deadline(spool, patience)) {
         return error;
     }
     return freeze(spool, now_us);
@@ -152,6 +188,7 @@ static truc_error spool_put(void *context, enum store_table table, uint64_t key,
         if (spool->full || live + store_event_cost(head.size + tail.size) > spool->quota) {
             return TRUC_E_FULL;
         }
+        spool->next_event = key + 1;
     }
     return layer_put(spool->pending, table, key, head, tail);
 }

@@ -25,14 +25,20 @@ void client_spool_close(struct spool **spool);
 /* Its mark function is the spool's. */
 struct client_store client_spool_store(struct spool *spool);
 
-/* Never blocks: sees what the thread did, and gives it the pending layer if it is idle and `gather_us` have gone since
- * the last one was given, by `now_us` (monotonic). A commit costs the same for one row and for a hundred, and what
- * comes and goes while the layer gathers costs nothing: so the time is short only while somebody waits for the mark.
+/* How long writes stay in memory. A commit costs the same for one row and for a hundred, and what comes and goes before
+ * it costs nothing: so times are short only while somebody waits for the mark. */
+struct spool_patience {
+    int64_t gather_us; /* since the last layer was given to the thread */
+    int64_t event_us;  /* an event that is still there; INT64_MAX: as everything else */
+};
+
+/* Never blocks: sees what the thread did, and gives it the pending layer if it is idle and patience is over by `now_us`
+ * (monotonic). To be called before events are put, too: that is when they begin to age.
  * Errors: TRUC_E_IO, TRUC_E_CORRUPT, TRUC_E_NOMEM; sticky: what is on the disk is not known any more. */
 #define SPOOL_RETRY_US INT64_C(1000000) /* where the disk is full */
-TRUC_MUST_USE truc_error client_spool_flush(struct spool *spool, int64_t now_us, int64_t gather_us);
+TRUC_MUST_USE truc_error client_spool_flush(struct spool *spool, int64_t now_us, struct spool_patience patience);
 /* When flush has to be called again (same clock); INT64_MAX: not before a write or the descriptor's signal. */
-int64_t client_spool_deadline(const struct spool *spool, int64_t gather_us);
+int64_t client_spool_deadline(const struct spool *spool, struct spool_patience patience);
 /* Blocks until everything written so far is durable. Errors: as flush, and TRUC_E_FULL: the disk is full, nothing is
  * lost, try again. */
 TRUC_MUST_USE truc_error client_spool_commit(struct spool *spool);

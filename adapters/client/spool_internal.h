@@ -22,17 +22,27 @@ struct spool_disk {
     int os_error;
 };
 
+/* Events from ticket `first` on were put at `us` or later. */
+struct spool_age {
+    uint64_t first;
+    int64_t us;
+};
+#define SPOOL_AGES 16
+
 struct spool {
     struct spool_disk disk;
     struct background *thread;
     struct layer layers[2], *pending, *frozen;
     bool busy, full;
-    uint64_t pending_mark; /* the pending layer's number */
-    uint64_t synced;       /* the highest number that is durable */
-    uint64_t live;         /* of disk.live, as of the last job that was seen done */
-    bool frozen_waits;     /* frozen holds a layer that is not durable, whether a job runs or not */
-    int64_t given_us;      /* when the last job was given */
-    truc_error failed;     /* sticky */
+    uint64_t pending_mark;             /* the pending layer's number */
+    uint64_t synced;                   /* the highest number that is durable */
+    uint64_t live;                     /* of disk.live, as of the last job that was seen done */
+    bool frozen_waits;                 /* frozen holds a layer that is not durable, whether a job runs or not */
+    int64_t given_us;                  /* when the last job was given */
+    uint64_t next_event;               /* above every ticket that was put */
+    struct spool_age ages[SPOOL_AGES]; /* a ring, in ascending order */
+    size_t age_count;                  /* written in all */
+    truc_error failed;                 /* sticky */
     /* reading */
     MDB_txn *reader;
     bool reading;

@@ -294,6 +294,7 @@ static void test_a_folder_that_cannot_be(void **state)
 
 /* ---- beside the disk ---- */
 #define GATHER INT64_C(2000)
+static const struct spool_patience patience = {.gather_us = GATHER, .event_us = INT64_MAX};
 
 static void test_writing_goes_on_while_the_disk_syncs(void **state)
 {
@@ -304,32 +305,63 @@ static void test_writing_goes_on_while_the_disk_syncs(void **state)
     uint64_t first = store.mark(store.context) + 1;
     assert_int_equal(put_event(1, 1000), TRUC_OK);
     assert_int_equal(store.mark(store.context), first);
-    assert_int_equal(client_spool_flush(spool, 0, GATHER), TRUC_OK);
+    assert_int_equal(client_spool_flush(spool, 0, patience), TRUC_OK);
     gate_wait();
     assert_int_equal(put_event(2, 1000), TRUC_OK);
     assert_int_equal(store.drop(store.context, STORE_EVENTS, 1, 1), TRUC_OK);
     assert_int_equal(store.mark(store.context), first + 1);
-    assert_int_equal(client_spool_flush(spool, 0, GATHER), TRUC_OK); /* the thread is busy: nothing to do */
+    assert_int_equal(client_spool_flush(spool, 0, patience), TRUC_OK); /* the thread is busy: nothing to do */
     assert_true(client_spool_synced(spool) < first);
-    assert_int_equal(client_spool_deadline(spool, GATHER), INT64_MAX); /* the descriptor will tell */
+    assert_int_equal(client_spool_deadline(spool, patience), INT64_MAX); /* the descriptor will tell */
     assert_int_equal(store.get(store.context, STORE_EVENTS, 1, &row), TRUC_E_NOT_FOUND);
     assert_int_equal(store.get(store.context, STORE_EVENTS, 2, &row), TRUC_OK);
     gate_set(false);
     struct pollfd fd = {.fd = client_spool_fd(spool), .events = POLLIN};
     assert_int_equal(poll(&fd, 1, 10000), 1);
-    assert_int_equal(client_spool_flush(spool, 0, GATHER), TRUC_OK); /* gathers a little before the next one */
+    assert_int_equal(client_spool_flush(spool, 0, patience), TRUC_OK); /* gathers a little before the next one */
     assert_int_equal(client_spool_synced(spool), first);
-    assert_int_equal(client_spool_deadline(spool, GATHER), GATHER);
-    assert_int_equal(client_spool_deadline(spool, 1000000), 1000000);
+    assert_int_equal(client_spool_deadline(spool, patience), GATHER);
+    assert_int_equal(client_spool_deadline(spool, (struct spool_patience){1000000, INT64_MAX}), 1000000);
     assert_int_equal(poll(&fd, 1, 0), 0);
-    assert_int_equal(client_spool_flush(spool, GATHER, GATHER), TRUC_OK);
+    assert_int_equal(client_spool_flush(spool, GATHER, patience), TRUC_OK);
     assert_int_equal(poll(&fd, 1, 10000), 1);
-    assert_int_equal(client_spool_flush(spool, GATHER, GATHER), TRUC_OK);
+    assert_int_equal(client_spool_flush(spool, GATHER, patience), TRUC_OK);
     assert_int_equal(client_spool_synced(spool), first + 1);
     assert_int_equal(client_spool_dirty(spool), 0);
     client_spool_close(&spool);
     open_spool(1 << 24);
     assert_int_equal(count_events(), 1);
+}
+
+/* An event that stays goes to the disk when it is old; one that was receipted meanwhile keeps nothing and nobody. */
+static void test_only_what_stays_is_written_early(void **state)
+{
+    (void)state;
+    const struct spool_patience lazy = {.gather_us = 1000000, .event_us = 100000};
+    int64_t now = 0;
+    open_spool(1 << 24);
+    assert_int_equal(client_spool_flush(spool, now, lazy), TRUC_OK);
+    assert_int_equal(put_event(1, 100), TRUC_OK);
+    assert_int_equal(client_spool_flush(spool, now, lazy), TRUC_OK); /* the first one at once: there was a pause */
+    assert_int_equal(client_spool_commit(spool), TRUC_OK);
+    uint64_t synced = client_spool_synced(spool);
+    for (uint64_t ticket = 2; now < 900000; ticket++) { /* each is receipted 60 ms after it was put */
+        assert_int_equal(put_event(ticket, 100), TRUC_OK);
+        assert_int_equal(store.drop(store.context, STORE_EVENTS, 0, ticket > 4 ? ticket - 4 : 0), TRUC_OK);
+        now += 15000;
+        assert_int_equal(client_spool_flush(spool, now, lazy), TRUC_OK);
+        assert_int_equal(client_spool_synced(spool), synced);
+        assert_true(client_spool_deadline(spool, lazy) > now);
+    }
+    int64_t deadline = client_spool_deadline(spool, lazy); /* nothing is receipted any more */
+    assert_true(deadline > now && deadline < now + 100000);
+    assert_int_equal(client_spool_deadline(spool, (struct spool_patience){1000000, INT64_MAX}), 1000000);
+    assert_int_equal(client_spool_flush(spool, deadline - 1, lazy), TRUC_OK);
+    assert_true(client_spool_deadline(spool, lazy) < INT64_MAX);
+    assert_int_equal(client_spool_flush(spool, deadline, lazy), TRUC_OK);
+    assert_int_equal(client_spool_deadline(spool, lazy), INT64_MAX); /* with the thread */
+    assert_int_equal(client_spool_commit(spool), TRUC_OK);
+    assert_true(client_spool_synced(spool) > synced);
 }
 
 /* What came and went between two commits costs the disk nothing. */
@@ -374,9 +406,9 @@ static void test_a_full_disk_loses_nothing_and_passes(void **state)
         assert_int_equal(store.put(store.context, STORE_HANDLED, ticket, truc_bytes("12345678", 8), truc_bytes("", 0)),
                          TRUC_OK);
         assert_true(client_spool_synced(spool) == synced && store.mark(store.context) > synced);
-        assert_true(client_spool_deadline(spool, GATHER) < INT64_MAX);
+        assert_true(client_spool_deadline(spool, patience) < INT64_MAX);
         atomic_store(faults[i].fault, 0);
-        assert_int_equal(client_spool_flush(spool, INT64_MAX / 2, GATHER),
+        assert_int_equal(client_spool_flush(spool, INT64_MAX / 2, patience),
                          TRUC_OK); /* the time to try again has come */
         assert_int_equal(client_spool_commit(spool), TRUC_OK);
         assert_false(client_spool_is_full(spool));
@@ -400,7 +432,7 @@ static void test_a_failing_disk_ends_it(void **state)
     assert_int_equal(client_spool_commit(spool), TRUC_E_IO);
     atomic_store(&sync_error, 0);
     assert_int_equal(client_spool_commit(spool), TRUC_E_IO);
-    assert_int_equal(client_spool_flush(spool, INT64_MAX / 2, GATHER), TRUC_E_IO);
+    assert_int_equal(client_spool_flush(spool, INT64_MAX / 2, patience), TRUC_E_IO);
     assert_int_equal(put_event(2, 1000), TRUC_E_IO);
     client_spool_close(&spool);
     open_spool(1 << 24);
@@ -475,7 +507,7 @@ static void test_layers_and_disk_read_as_one(void **state)
             bool held = dice(2) == 0;
             gate_set(held);
             atomic_store(&sync_error, dice(6) == 0 ? ENOSPC : 0);
-            assert_int_equal(client_spool_flush(spool, (int64_t)step * SPOOL_RETRY_US, GATHER), TRUC_OK);
+            assert_int_equal(client_spool_flush(spool, (int64_t)step * SPOOL_RETRY_US, patience), TRUC_OK);
             if (!held && dice(2) == 0) {
                 atomic_store(&sync_error, 0);
                 assert_int_equal(client_spool_commit(spool), TRUC_OK);
@@ -510,6 +542,7 @@ int main(void)
         TEST(test_another_format_is_left_alone),
         TEST(test_a_folder_that_cannot_be),
         TEST(test_writing_goes_on_while_the_disk_syncs),
+        TEST(test_only_what_stays_is_written_early),
         TEST(test_what_is_dropped_in_time_is_never_written),
         TEST(test_a_full_disk_loses_nothing_and_passes),
         TEST(test_a_failing_disk_ends_it),
