@@ -183,6 +183,9 @@ static truc_error spool_put(void *context, enum store_table table, uint64_t key,
     if (spool->failed != TRUC_OK) {
         return spool->failed;
     }
+    if (spool_is_packed(table) && head.size + tail.size > SPOOL_PACKED_MAX) {
+        return TRUC_E_INVALID;
+    }
     if (table == STORE_EVENTS) {
         uint64_t live = spool->live + spool->pending->events_cost + spool->frozen->events_cost;
         if (spool->full || live + store_event_cost(head.size + tail.size) > spool->quota) {
@@ -224,6 +227,9 @@ static truc_error disk_next(struct spool *spool, enum store_table table, uint64_
     store_put_u64(name, *key);
     MDB_val k = {sizeof name, name}, v;
     truc_error error = snapshot(spool);
+    if (error == TRUC_OK && spool_is_packed(table)) {
+        return spool_packed_next(spool->cursors[table], key, out);
+    }
     if (error == TRUC_OK) {
         error = spool_error_of(mdb_cursor_get(spool->cursors[table], &k, &v, MDB_SET_RANGE));
     }

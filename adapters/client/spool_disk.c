@@ -9,7 +9,8 @@
 #define ALLOCATE_STEP (UINT64_C(1) << 20)
 #define PAGES_SPARE 64 /* branches, free lists, the meta pages: what a commit may need beside its rows */
 
-static const char *const table_names[STORE_TABLES] = {"meta", "events", "handled", "owed", "keys", "wishes"};
+static const char *const table_names[STORE_TABLES] = {"meta", "events", "handled-64", "owed", "keys", "wishes"};
+#define HANDLED_OF_FORMAT_1 "handled"
 
 truc_error spool_error_of(int code)
 {
@@ -78,7 +79,7 @@ static truc_error make_room(struct spool_disk *disk)
     return spool_error_of(code);
 }
 
-static truc_error drop_range(MDB_cursor *cursor, struct layer_range range, uint64_t *cost)
+truc_error spool_drop_rows(MDB_cursor *cursor, struct layer_range range, uint64_t *cost)
 {
     uint8_t name[8];
     store_put_u64(name, range.first);
@@ -124,8 +125,13 @@ static truc_error write_table(MDB_txn *txn, const struct spool_disk *disk, enum 
     if (error != TRUC_OK) {
         return error;
     }
+    if (spool_is_packed(which)) {
+        error = spool_packed_write(cursor, disk->layer, table);
+        mdb_cursor_close(cursor);
+        return error;
+    }
     for (size_t i = 0; i < table->dropped_count && error == TRUC_OK; i++) {
-        error = drop_range(cursor, table->dropped[i], &gone);
+        error = spool_drop_rows(cursor, table->dropped[i], &gone);
     }
     for (size_t i = 0; i < table->row_count && error == TRUC_OK; i++) {
         error = put_row(cursor, disk->layer, &table->rows[i], which == STORE_EVENTS ? MDB_APPEND : 0);
@@ -247,15 +253,21 @@ static truc_error check_format(const struct spool_disk *disk, MDB_txn *txn)
     store_put_u64(name, META_FORMAT);
     MDB_val k = {sizeof name, name}, v;
     int code = mdb_get(txn, disk->tables[STORE_META], &k, &v);
-    if (code == MDB_NOTFOUND) {
-        char format[] = STORE_FORMAT;
-        v = (MDB_val){sizeof format - 1, format};
-        return spool_error_of(mdb_put(txn, disk->tables[STORE_META], &k, &v, 0));
+    if (code != MDB_SUCCESS && code != MDB_NOTFOUND) {
+        return spool_error_of(code);
     }
-    if (code == MDB_SUCCESS && !truc_bytes_equal(truc_bytes(v.mv_data, v.mv_size), truc_bytes_of(STORE_FORMAT))) {
+    const struct truc_bytes there = code == MDB_SUCCESS ? truc_bytes(v.mv_data, v.mv_size) : truc_bytes(NULL, 0);
+    if (truc_bytes_equal(there, truc_bytes_of(STORE_FORMAT))) {
+        return TRUC_OK;
+    }
+    const bool former = truc_bytes_equal(there, truc_bytes_of(STORE_FORMAT_1));
+    if (code == MDB_SUCCESS && !former) {
         return TRUC_E_UNSUPPORTED;
     }
-    return spool_error_of(code);
+    truc_error error = former ? spool_packed_convert(txn, HANDLED_OF_FORMAT_1, disk->tables[STORE_HANDLED]) : TRUC_OK;
+    char format[] = STORE_FORMAT;
+    v = (MDB_val){sizeof format - 1, format};
+    return error == TRUC_OK ? spool_error_of(mdb_put(txn, disk->tables[STORE_META], &k, &v, 0)) : error;
 }
 
 static truc_error count_live(struct spool_disk *disk, MDB_txn *txn)
@@ -302,7 +314,7 @@ truc_error spool_disk_open(struct spool_disk *disk, const char *folder, uint64_t
     if (error != TRUC_OK) {
         return error;
     }
-    (void)mdb_env_set_maxdbs(disk->env, STORE_TABLES); /* fails only after open */
+    (void)mdb_env_set_maxdbs(disk->env, STORE_TABLES + 1); /* fails only after open */
     error = spool_error_of(mdb_env_set_mapsize(disk->env, (size_t)map_bytes));
     /* LMDB's own locks keep the two threads apart; NOTLS: the reader is an object of ours, not a thread's. */
     if (error == TRUC_OK) {

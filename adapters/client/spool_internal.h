@@ -58,5 +58,22 @@ truc_error spool_error_of(int code);
 TRUC_MUST_USE truc_error spool_disk_open(struct spool_disk *disk, const char *folder, uint64_t map_bytes);
 /* One layer in one synced transaction; result and os_error say how it went. TRUC_E_FULL: nothing has changed. */
 void spool_disk_write(void *disk);
+/* Deletes the rows of a range; *cost grows by what events cost. */
+TRUC_MUST_USE truc_error spool_drop_rows(MDB_cursor *cursor, struct layer_range range, uint64_t *cost);
+
+/* ---- spool_packed.c: the table of handled deliveries ---- */
+#define SPOOL_PACKED_MAX 32u /* bytes of a value */
+static inline bool spool_is_packed(enum store_table table)
+{
+    return table == STORE_HANDLED;
+}
+/* What a layer says of the table. Errors: as LMDB, TRUC_E_CORRUPT. */
+TRUC_MUST_USE truc_error spool_packed_write(MDB_cursor *cursor, const struct layer *layer,
+                                            const struct layer_table *table);
+/* The first row at *key or behind it; borrowed from the cursor's transaction. Errors: TRUC_E_NOT_FOUND, TRUC_E_CORRUPT,
+ * as LMDB. */
+TRUC_MUST_USE truc_error spool_packed_next(MDB_cursor *cursor, uint64_t *key, struct truc_bytes *out);
+/* Moves the rows of format 1's table into the packed one; fine where there is no such table. */
+TRUC_MUST_USE truc_error spool_packed_convert(MDB_txn *txn, const char *from, MDB_dbi to);
 
 #endif

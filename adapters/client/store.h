@@ -20,7 +20,7 @@ enum store_table {
 };
 
 enum store_meta {
-    META_FORMAT = 1,      /* "truc-spool 1" */
+    META_FORMAT = 1,      /* STORE_FORMAT */
     META_IDENTITY = 2,    /* origin 00 agency */
     META_INSTANCE = 3,    /* 16 random bytes */
     META_NEXT_TICKET = 4, /* 8, big-endian: above every ticket that was given; durable before the first of them is */
@@ -30,9 +30,10 @@ enum store_meta {
     META_NEXT_OWED = 9,   /* 8, big-endian */
 };
 
-#define STORE_FORMAT "truc-spool 1"
-#define STORE_EVENT_OURS 0    /* the application's: it gets a receipt */
-#define STORE_EVENT_LIBRARY 1 /* made by this library: delivery receipts */
+#define STORE_FORMAT "truc-spool 2"
+#define STORE_FORMAT_1 "truc-spool 1" /* a row for each handled delivery; converted when it is opened */
+#define STORE_EVENT_OURS 0            /* the application's: it gets a receipt */
+#define STORE_EVENT_LIBRARY 1         /* made by this library: delivery receipts */
 
 struct client_store {
     void *context;

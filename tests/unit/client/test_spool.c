@@ -239,7 +239,7 @@ static void put_then_drop(uint64_t round)
     assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
     assert_int_equal(mdb_env_open(env, folder, MDB_NOLOCK, 0600), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-    assert_int_equal(mdb_dbi_open(txn, "handled", 0, &table), 0);
+    assert_int_equal(mdb_dbi_open(txn, "owed", 0, &table), 0);
     for (uint64_t i = 0; i < 400; i++) {
         uint8_t name[8];
         char value[] = "sequence";
@@ -264,7 +264,7 @@ static void test_an_end_that_was_never_written_is_no_damage(void **state)
         put_then_drop(rounds++);
     } while (file_size() >= pages_size());
     open_spool(1 << 24);
-    assert_int_equal(client_spool_count(spool, STORE_HANDLED, &count), TRUC_OK);
+    assert_int_equal(client_spool_count(spool, STORE_OWED, &count), TRUC_OK);
     assert_int_equal(count, 200);
     assert_int_equal(put_event(1, 500000), TRUC_OK);
     assert_int_equal(client_spool_commit(spool), TRUC_OK);
@@ -284,6 +284,84 @@ static void test_another_format_is_left_alone(void **state)
     assert_int_equal(client_spool_commit(spool), TRUC_OK);
     client_spool_close(&spool);
     assert_int_equal(client_spool_open(folder, 1 << 24, &spool), TRUC_E_UNSUPPORTED);
+}
+
+/* As the version before wrote it: a row for each delivery. */
+static void test_a_spool_of_format_1_goes_on(void **state)
+{
+    (void)state;
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi meta, handled;
+    struct truc_bytes row;
+    open_spool(1 << 24);
+    client_spool_close(&spool);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+    assert_int_equal(mdb_env_open(env, folder, MDB_NOLOCK, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "meta", 0, &meta), 0);
+    assert_int_equal(mdb_dbi_open(txn, "handled", MDB_CREATE, &handled), 0);
+    uint8_t name[8], sequence[8];
+    char format[] = STORE_FORMAT_1;
+    store_put_u64(name, META_FORMAT);
+    MDB_val k = {8, name}, v = {sizeof format - 1, format};
+    assert_int_equal(mdb_put(txn, meta, &k, &v, 0), 0);
+    v = (MDB_val){8, sequence};
+    for (uint64_t number = 1; number < 1000; number += 3) {
+        store_put_u64(name, number);
+        store_put_u64(sequence, number * 7);
+        assert_int_equal(mdb_put(txn, handled, &k, &v, 0), 0);
+    }
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    for (int round = 0; round < 2; round++) {
+        open_spool(1 << 24);
+        for (uint64_t number = 1; number < 1000; number++) {
+            truc_error error = store.get(store.context, STORE_HANDLED, number, &row);
+            assert_int_equal(error, number % 3 == 1 ? TRUC_OK : TRUC_E_NOT_FOUND);
+            assert_true(error != TRUC_OK || store_get_u64(row.data) == number * 7);
+        }
+        client_spool_close(&spool);
+    }
+}
+
+/* A packed row that was damaged is an error, never another delivery's. */
+static void test_damaged_packed_rows_are_told(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+    } damaged[] = {{"\x40\x01x", 3},
+                   {"\x01\x02x", 3},
+                   {"\x01", 1},
+                   {"\x01\x21"
+                    "01234567890123456789012345678901x",
+                    35}};
+    (void)state;
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        MDB_env *env;
+        MDB_txn *txn;
+        MDB_dbi handled;
+        struct truc_bytes row;
+        uint8_t name[8] = {0};
+        open_spool(1 << 24);
+        client_spool_close(&spool);
+        assert_int_equal(mdb_env_create(&env), 0);
+        assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+        assert_int_equal(mdb_env_open(env, folder, MDB_NOLOCK, 0600), 0);
+        assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+        assert_int_equal(mdb_dbi_open(txn, "handled-64", 0, &handled), 0);
+        MDB_val k = {8, name}, v = {damaged[i].size, (void *)(uintptr_t)damaged[i].bytes};
+        assert_int_equal(mdb_put(txn, handled, &k, &v, 0), 0);
+        assert_int_equal(mdb_txn_commit(txn), 0);
+        mdb_env_close(env);
+        open_spool(1 << 24);
+        assert_int_equal(store.get(store.context, STORE_HANDLED, 5, &row), TRUC_E_CORRUPT);
+        assert_int_equal(store.put(store.context, STORE_HANDLED, 5, truc_bytes("x", 1), truc_bytes(NULL, 0)), TRUC_OK);
+        assert_int_equal(client_spool_commit(spool), TRUC_E_CORRUPT);
+        client_spool_close(&spool);
+    }
 }
 
 static void test_a_folder_that_cannot_be(void **state)
@@ -440,7 +518,7 @@ static void test_a_failing_disk_ends_it(void **state)
 }
 
 /* ---- against a plain array ---- */
-#define KEYS 64u
+#define KEYS 200u /* some in each other's rows, some not */
 
 struct model {
     bool there[KEYS];
@@ -477,7 +555,7 @@ static void assert_same(const struct model *model)
 
 static void act(struct model *model, unsigned step)
 {
-    uint64_t first = dice(KEYS), last = first + dice(6);
+    uint64_t first = dice(KEYS), last = first + dice(dice(4) == 0 ? 150 : 6);
     if (dice(3) > 0) {
         const uint8_t value = (uint8_t)step;
         assert_int_equal(store.put(store.context, STORE_HANDLED, first, truc_bytes(&value, 1), truc_bytes(NULL, 0)),
@@ -540,6 +618,8 @@ int main(void)
         TEST(test_damage_is_said),
         TEST(test_an_end_that_was_never_written_is_no_damage),
         TEST(test_another_format_is_left_alone),
+        TEST(test_a_spool_of_format_1_goes_on),
+        TEST(test_damaged_packed_rows_are_told),
         TEST(test_a_folder_that_cannot_be),
         TEST(test_writing_goes_on_while_the_disk_syncs),
         TEST(test_only_what_stays_is_written_early),
