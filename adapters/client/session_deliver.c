@@ -6,7 +6,8 @@
 
 struct delivery_frame {
     const Truc__V1__Deliver *message;
-    struct truc_bytes *events; /* in the order of groups and items */
+    struct truc_bytes *events;    /* in the order of groups and items */
+    struct delivered_seal *seals; /* of the groups */
     size_t count;
     uint64_t bytes;
     uint64_t number; /* of the frame */
@@ -27,8 +28,14 @@ static truc_error take_apart(struct client_session *s, struct truc_bytes head, s
         frame->count += frame->message->groups[i]->n_items;
     }
     frame->events = truc_arena_alloc(s->arena, (frame->count + 1) * sizeof *frame->events);
-    if (frame->events == NULL) {
+    frame->seals = truc_arena_alloc(s->arena, (frame->message->n_groups + 1) * sizeof *frame->seals);
+    if (frame->events == NULL || frame->seals == NULL) {
         return TRUC_E_TOO_LARGE;
+    }
+    for (size_t g = 0; g < frame->message->n_groups; g++) {
+        struct delivered_seal *seal = &frame->seals[g];
+        seal->believed = false;
+        seal->error = truc_envelope_parse(session_view(frame->message->groups[g]->envelope), &seal->envelope);
     }
     size_t at = 0, found = 0;
     struct truc_bytes event;
@@ -228,11 +235,11 @@ static truc_error nack_group(struct client_session *s, const struct delivery_fra
 }
 
 static truc_error hand_out_group(struct client_session *s, const struct delivery_frame *frame,
-                                 const Truc__V1__DeliverGroup *group, const struct truc_bytes *events)
+                                 const Truc__V1__DeliverGroup *group, struct delivered_seal *seal,
+                                 const struct truc_bytes *events)
 {
-    struct truc_envelope envelope;
     struct truc_hash hashes[TRUC_SEAL_EVENTS_MAX];
-    truc_error error = session_verify_group(s, group, events, &envelope, hashes);
+    truc_error error = session_verify_group(s, group, seal, events, hashes);
     if (error == TRUC_E_NOMEM || error == TRUC_E_CRYPTO) {
         return error;
     }
@@ -240,7 +247,7 @@ static truc_error hand_out_group(struct client_session *s, const struct delivery
         return nack_group(s, frame, group, error);
     }
     for (size_t i = 0; i < group->n_items && error == TRUC_OK; i++) {
-        error = hand_out(s, frame, group, group->items[i], events[i], &hashes[i], &envelope);
+        error = hand_out(s, frame, group, group->items[i], events[i], &hashes[i], &seal->envelope);
     }
     return error;
 }
@@ -284,17 +291,17 @@ static bool awaits_answer(const struct client_session *s, const struct delivery_
 /* Whether the frame has to wait: for the answer to a nack, or for somebody's keys, which are then asked for. */
 static truc_error must_wait(struct client_session *s, const struct delivery_frame *frame, bool *wait)
 {
-    struct truc_envelope envelope;
     *wait = awaits_answer(s, frame);
     if (*wait) {
         return TRUC_OK;
     }
     for (size_t g = 0; g < frame->message->n_groups; g++) {
-        if (truc_envelope_parse(session_view(frame->message->groups[g]->envelope), &envelope) != TRUC_OK) {
+        if (frame->seals[g].error != TRUC_OK) {
             continue; /* the group is refused later on */
         }
-        const char *sender = envelope.seal.sender;
-        if (session_key_of(s, sender, envelope.seal.keyid) == NULL && !is_answered(s, sender)) {
+        const struct truc_seal *seal = &frame->seals[g].envelope.seal;
+        const char *sender = seal->sender;
+        if (session_key_of(s, sender, seal->keyid) == NULL && !is_answered(s, sender)) {
             *wait = true;
             return session_want_keys(s, sender);
         }
@@ -306,9 +313,12 @@ static truc_error hand_out_frame(struct client_session *s, const struct delivery
 {
     size_t at = 0;
     truc_error error = raise_top(s, frame);
+    if (frame->message->n_groups > 1) {
+        session_vouch(s, frame->message, frame->seals);
+    }
     for (size_t g = 0; g < frame->message->n_groups && error == TRUC_OK; g++) {
         const Truc__V1__DeliverGroup *group = frame->message->groups[g];
-        error = hand_out_group(s, frame, group, frame->events + at);
+        error = hand_out_group(s, frame, group, &frame->seals[g], frame->events + at);
         at += group->n_items;
     }
     return error == TRUC_OK ? session_on_floor(s, frame->message->floor) : error;

@@ -265,10 +265,20 @@ TRUC_MUST_USE truc_error session_on_deliver(struct client_session *s, struct tru
 /* After keys or answers to nacks came: the frames that waited. */
 TRUC_MUST_USE truc_error session_resume_held(struct client_session *s);
 void session_drop_held(struct client_session *s);
-/* session_verify.c: whether the group's envelope is believed, and its events are in it. `hashes` receives the event
- * hashes. TRUC_E_UNKNOWN_KEY where the key is not known here (yet). */
+/* A group's seal: taken apart with the frame, and perhaps believed. */
+struct delivered_seal {
+    truc_error error; /* of taking it apart; the rest holds only without one */
+    bool believed;
+    struct truc_envelope envelope;
+};
+/* session_verify.c: believes the seals that a later seal of the same frame and chain vouches for, if that one is
+ * believed (hub/decisions/0022-seals-vouch-for-those-before.md). What is left is no verdict: the group's own
+ * verification finds it. */
+void session_vouch(struct client_session *s, const Truc__V1__Deliver *message, struct delivered_seal *seals);
+/* Whether the group's seal is believed, and its events are in it. `hashes` receives the event hashes.
+ * TRUC_E_UNKNOWN_KEY where the key is not known here (yet). */
 TRUC_MUST_USE truc_error session_verify_group(struct client_session *s, const Truc__V1__DeliverGroup *group,
-                                              const struct truc_bytes *events, struct truc_envelope *envelope,
+                                              struct delivered_seal *seal, const struct truc_bytes *events,
                                               struct truc_hash *hashes);
 
 /* ---- session_lease.c ---- */

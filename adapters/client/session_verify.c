@@ -9,41 +9,76 @@ static struct truc_hash *verified_slot(struct client_session *s, struct truc_byt
     return &s->verified[hash->bytes[0] % VERIFIED_SLOTS];
 }
 
-static truc_error verify_envelope(struct client_session *s, struct truc_bytes bytes, struct truc_envelope *envelope)
+static truc_error verify_seal(struct client_session *s, struct truc_bytes bytes, struct delivered_seal *seal)
 {
-    truc_error error = truc_envelope_parse(bytes, envelope);
-    if (error != TRUC_OK) {
-        return error;
+    const struct truc_envelope *envelope = &seal->envelope;
+    if (seal->error != TRUC_OK) {
+        return seal->error;
     }
     if (strcmp(envelope->seal.origin, s->origin) != 0) {
         return TRUC_E_BAD_SIGNATURE; /* a seal of another log, whoever signed it */
     }
-    struct truc_hash hash;
-    struct truc_hash *slot = verified_slot(s, bytes, &hash);
-    if (memcmp(slot, &hash, sizeof hash) == 0) {
+    if (seal->believed) {
         return TRUC_OK;
     }
-    const struct truc_key *key = session_key_of(s, envelope->seal.sender, envelope->seal.keyid);
-    if (key == NULL) {
-        return TRUC_E_UNKNOWN_KEY;
-    }
-    error = truc_envelope_verify(envelope, key);
-    if (error == TRUC_OK) {
+    struct truc_hash hash;
+    struct truc_hash *slot = verified_slot(s, bytes, &hash);
+    if (memcmp(slot, &hash, sizeof hash) != 0) {
+        const struct truc_key *key = session_key_of(s, envelope->seal.sender, envelope->seal.keyid);
+        truc_error error = key == NULL ? TRUC_E_UNKNOWN_KEY : truc_envelope_verify(envelope, key);
+        if (error != TRUC_OK) {
+            return error;
+        }
         *slot = hash;
     }
-    return error;
+    seal->believed = true;
+    return TRUC_OK;
+}
+
+/* `later` was signed by whom `earlier` says it is of, and names it by its digest. */
+static bool vouches(const struct delivered_seal *later, const struct delivered_seal *earlier)
+{
+    const struct truc_seal *a = &earlier->envelope.seal, *b = &later->envelope.seal;
+    return later->believed && earlier->error == TRUC_OK && b->has_previous && b->number == a->number + 1 &&
+           memcmp(b->chain, a->chain, sizeof b->chain) == 0 &&
+           memcmp(&b->previous, &earlier->envelope.digest, sizeof b->previous) == 0 &&
+           strcmp(b->sender, a->sender) == 0 && strcmp(b->keyid, a->keyid) == 0 && strcmp(b->origin, a->origin) == 0;
+}
+
+/* Chains whose seals may lie between each other's in a frame; a seal of one more is verified by itself. */
+#define CHAINS 16
+
+void session_vouch(struct client_session *s, const Truc__V1__Deliver *message, struct delivered_seal *seals)
+{
+    const struct delivered_seal *latest[CHAINS];
+    size_t chains = 0;
+    for (size_t g = message->n_groups; g-- > 0;) {
+        struct delivered_seal *seal = &seals[g];
+        size_t c = 0;
+        while (c < chains && memcmp(latest[c]->envelope.seal.chain, seal->envelope.seal.chain,
+                                    sizeof seal->envelope.seal.chain) != 0) {
+            c++;
+        }
+        if (seal->error != TRUC_OK || c == CHAINS) {
+            continue;
+        }
+        seal->believed = c < chains && vouches(latest[c], seal);
+        if (verify_seal(s, session_view(message->groups[g]->envelope), seal) == TRUC_OK) {
+            latest[c] = seal;
+            chains += c == chains;
+        }
+    }
 }
 
 truc_error session_verify_group(struct client_session *s, const Truc__V1__DeliverGroup *group,
-                                const struct truc_bytes *events, struct truc_envelope *envelope,
-                                struct truc_hash *hashes)
+                                struct delivered_seal *seal, const struct truc_bytes *events, struct truc_hash *hashes)
 {
     uint32_t indexes[TRUC_SEAL_EVENTS_MAX];
     struct truc_hash nodes[TRUC_MULTIPROOF_MAX], root;
     if (group->n_items == 0 || group->n_items > TRUC_SEAL_EVENTS_MAX) {
         return TRUC_E_MALFORMED;
     }
-    truc_error error = verify_envelope(s, session_view(group->envelope), envelope);
+    truc_error error = verify_seal(s, session_view(group->envelope), seal);
     if (error != TRUC_OK) {
         return error;
     }
@@ -55,9 +90,9 @@ truc_error session_verify_group(struct client_session *s, const Truc__V1__Delive
         indexes[i] = group->items[i]->index;
         truc_leaf_hash(&hashes[i], events[i]);
     }
-    error = truc_multiproof_root(envelope->seal.count, indexes, hashes, group->n_items, nodes, group->n_nodes, &root, 0,
-                                 NULL, NULL);
-    if (error == TRUC_OK && memcmp(&root, &envelope->seal.root, sizeof root) != 0) {
+    error = truc_multiproof_root(seal->envelope.seal.count, indexes, hashes, group->n_items, nodes, group->n_nodes,
+                                 &root, 0, NULL, NULL);
+    if (error == TRUC_OK && memcmp(&root, &seal->envelope.seal.root, sizeof root) != 0) {
         error = TRUC_E_BAD_PROOF;
     }
     return error;

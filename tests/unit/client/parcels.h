@@ -10,14 +10,25 @@ static uint64_t peer_chain;
 struct parcel {
     struct truc_buffer events[8];
     struct truc_buffer envelope;
+    struct truc_hash digest;
+    uint64_t number;
     size_t count;
 };
 
-static inline struct parcel make_parcel(struct world *w, const char *sealer, const struct truc_key *key,
-                                        const char *source, const char *const *ids, const char *const *subjects)
+/* `before`: the seal before it in its chain; NULL: it begins one. */
+static inline struct parcel make_parcel_behind(struct world *w, const char *sealer, const struct truc_key *key,
+                                               const char *source, const char *const *ids, const char *const *subjects,
+                                               const struct parcel *before)
 {
-    struct parcel parcel = {.count = 0};
-    struct truc_seal seal = {.number = 1, .sealed_at_us = w->now, .chain = {(uint8_t)++peer_chain}};
+    struct parcel parcel = {.number = before != NULL ? before->number + 1 : 1};
+    peer_chain += before == NULL;
+    struct truc_seal seal = {.number = parcel.number,
+                             .sealed_at_us = w->now,
+                             .chain = {(uint8_t)peer_chain},
+                             .has_previous = before != NULL};
+    if (before != NULL) {
+        seal.previous = before->digest;
+    }
     struct truc_hash leaves[8];
     while (ids[parcel.count] != NULL) {
         const char *subject = subjects != NULL ? subjects[parcel.count] : "d1";
@@ -30,8 +41,14 @@ static inline struct parcel make_parcel(struct world *w, const char *sealer, con
     (void)snprintf(seal.sender, sizeof seal.sender, "%s", sealer);
     (void)snprintf(seal.keyid, sizeof seal.keyid, "%s", truc_key_id(key));
     truc_merkle_root(leaves, parcel.count, &seal.root);
-    assert_int_equal(truc_seal_sign(&seal, key, &parcel.envelope, NULL), TRUC_OK);
+    assert_int_equal(truc_seal_sign(&seal, key, &parcel.envelope, &parcel.digest), TRUC_OK);
     return parcel;
+}
+
+static inline struct parcel make_parcel(struct world *w, const char *sealer, const struct truc_key *key,
+                                        const char *source, const char *const *ids, const char *const *subjects)
+{
+    return make_parcel_behind(w, sealer, key, source, ids, subjects, NULL);
 }
 
 static inline void close_parcel(struct parcel *parcel)
@@ -48,33 +65,45 @@ struct how {
     bool receipt_wanted, wrong_index;
 };
 
-static inline void say_parcel(struct world *w, const struct parcel *parcel, struct how how)
+/* Parcels in one frame. */
+static inline void say_parcels(struct world *w, const struct parcel *parcels, size_t count, struct how how)
 {
     Truc__V1__Deliver deliver = TRUC__V1__DELIVER__INIT;
-    Truc__V1__DeliverGroup group = TRUC__V1__DELIVER_GROUP__INIT, *groups[] = {&group};
-    Truc__V1__DeliverItem items[8], *list[8];
+    Truc__V1__DeliverGroup group[4], *groups[4];
+    Truc__V1__DeliverItem items[4][8], *list[4][8];
     struct truc_buffer body = {0};
-    for (size_t i = 0; i < parcel->count; i++) {
-        truc__v1__deliver_item__init(&items[i]);
-        items[i].number = how.first + i;
-        items[i].sequence = 100 + how.first + i;
-        items[i].previous_sequence = 100 + how.first + i - 1;
-        items[i].index = (uint32_t)(how.wrong_index ? parcel->count - 1 - i : i);
-        items[i].attempt = how.attempt == 0 ? 1 : how.attempt;
-        items[i].receipt_wanted = how.receipt_wanted;
-        list[i] = &items[i];
-        assert_int_equal(truc_body_append(&body, truc_buffer_view(&parcel->events[i])), TRUC_OK);
+    uint64_t number = how.first;
+    for (size_t g = 0; g < count; g++) {
+        const struct parcel *parcel = &parcels[g];
+        for (size_t i = 0; i < parcel->count; i++, number++) {
+            Truc__V1__DeliverItem *item = list[g][i] = &items[g][i];
+            truc__v1__deliver_item__init(item);
+            item->number = number;
+            item->sequence = 100 + number;
+            item->previous_sequence = 100 + number - 1;
+            item->index = (uint32_t)(how.wrong_index ? parcel->count - 1 - i : i);
+            item->attempt = how.attempt == 0 ? 1 : how.attempt;
+            item->receipt_wanted = how.receipt_wanted;
+            assert_int_equal(truc_body_append(&body, truc_buffer_view(&parcel->events[i])), TRUC_OK);
+        }
+        groups[g] = &group[g];
+        truc__v1__deliver_group__init(&group[g]);
+        group[g].envelope = (ProtobufCBinaryData){parcel->envelope.size, parcel->envelope.data};
+        group[g].accepted_at_us = w->now;
+        group[g].items = list[g];
+        group[g].n_items = parcel->count;
     }
-    group.envelope = (ProtobufCBinaryData){parcel->envelope.size, parcel->envelope.data};
-    group.accepted_at_us = w->now;
-    group.items = list;
-    group.n_items = parcel->count;
     deliver.lease = how.lease;
     deliver.floor = how.floor;
     deliver.groups = groups;
-    deliver.n_groups = 1;
+    deliver.n_groups = count;
     say(w, TRUC_FRAME_DELIVER, &deliver, truc_buffer_view(&body));
     truc_buffer_close(&body);
+}
+
+static inline void say_parcel(struct world *w, const struct parcel *parcel, struct how how)
+{
+    say_parcels(w, parcel, 1, how);
 }
 
 static inline void deliver(struct world *w, const char *const *ids, const char *const *subjects, struct how how)

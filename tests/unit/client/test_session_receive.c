@@ -96,6 +96,88 @@ static void test_what_does_not_verify_is_never_handed_out(void **state)
     FREE(nack);
 }
 
+/* The last byte of an envelope belongs to the signature: the seal still parses and no key fits it. */
+static void spoil_signature(struct parcel *parcel)
+{
+    struct truc_envelope envelope;
+    assert_int_equal(truc_envelope_parse(truc_buffer_view(&parcel->envelope), &envelope), TRUC_OK);
+    parcel->envelope.data[envelope.signature.data - parcel->envelope.data + (ptrdiff_t)envelope.signature.size - 1] ^=
+        1;
+    assert_int_equal(truc_envelope_parse(truc_buffer_view(&parcel->envelope), &envelope), TRUC_OK);
+}
+
+/* Three seals of a chain in one frame. -> what was handed out; the rest was nacked. */
+static size_t hand_over_three(struct world *w, struct parcel *parcels, uint64_t first)
+{
+    w->delivery_count = 0;
+    forget_heard(w);
+    say_parcels(w, parcels, 3, (struct how){.lease = 2, .first = first});
+    hear(w);
+    assert_int_equal(count_heard(w, TRUC_FRAME_QUERY) > 0 ? 3 : count_heard(w, TRUC_FRAME_NACK), 3 - w->delivery_count);
+    for (size_t i = 0; i < 3; i++) {
+        close_parcel(&parcels[i]);
+    }
+    return w->delivery_count;
+}
+
+static void make_three(struct world *w, struct parcel *parcels, const struct truc_key *key_of_last)
+{
+    static const char *const ids[3][2] = {{"a", NULL}, {"b", NULL}, {"c", NULL}};
+    for (size_t i = 0; i < 3; i++) {
+        parcels[i] = make_parcel_behind(w, HUB_PEER, i == 2 ? key_of_last : w->peer_key, HUB_PEER, ids[i], NULL,
+                                        i > 0 ? &parcels[i - 1] : NULL);
+    }
+}
+
+/* The newest seal of a chain names the digest of the one before it, and that the one before: its signature is enough
+ * for all that came with it in order, and for nothing else. */
+static void test_a_seal_vouches_for_those_before_it(void **state)
+{
+    struct world *w = *state;
+    struct parcel three[3];
+    open_with_key(w);
+    make_three(w, three, w->peer_key);
+    spoil_signature(&three[0]);
+    spoil_signature(&three[1]);
+    assert_int_equal(hand_over_three(w, three, 2), 3);
+
+    make_three(w, three, w->peer_key); /* the newest does not verify: then it is for the next one to vouch */
+    spoil_signature(&three[0]);
+    spoil_signature(&three[2]);
+    assert_int_equal(hand_over_three(w, three, 5), 2);
+    assert_string_equal(w->deliveries[1].id, "b");
+
+    make_three(w, three, w->peer_key); /* nobody behind it verifies */
+    spoil_signature(&three[1]);
+    spoil_signature(&three[2]);
+    assert_int_equal(hand_over_three(w, three, 17), 1);
+    assert_string_equal(w->deliveries[0].id, "a");
+
+    make_three(w, three, w->peer_key); /* not of the seal that the next one names */
+    struct parcel other = make_parcel(w, HUB_PEER, w->peer_key, HUB_PEER, (const char *const[]){"x", NULL}, NULL);
+    spoil_signature(&other);
+    close_parcel(&three[1]);
+    three[1] = other;
+    assert_int_equal(hand_over_three(w, three, 8), 2);
+
+    make_three(w, three, w->peer_key); /* out of order in the frame */
+    struct parcel first = three[0];
+    three[0] = three[1];
+    three[1] = first;
+    spoil_signature(&three[1]);
+    assert_int_equal(hand_over_three(w, three, 11), 2);
+
+    make_three(w, three, w->own_key); /* by another key of the agency than those before it */
+    spoil_signature(&three[1]);
+    assert_int_equal(hand_over_three(w, three, 14), 0);
+    answer_keys(w, 0, HUB_PEER, w->own_key);
+    hear(w);
+    assert_int_equal(w->delivery_count, 2);
+    assert_string_equal(w->deliveries[0].id, "a");
+    assert_string_equal(w->deliveries[1].id, "c");
+    assert_int_equal(count_heard(w, TRUC_FRAME_NACK), 1);
+}
+
 static void test_acks_are_durable_before_they_are_sent_and_batched(void **state)
 {
     struct world *w = *state;
@@ -431,6 +513,7 @@ int main(void)
         TEST(test_a_delivery_waits_for_the_senders_key),
         TEST(test_a_key_that_the_hub_does_not_know_either_is_no_key),
         TEST(test_what_does_not_verify_is_never_handed_out),
+        TEST(test_a_seal_vouches_for_those_before_it),
         TEST(test_acks_are_durable_before_they_are_sent_and_batched),
         TEST(test_what_was_acked_is_not_handed_out_again),
         TEST(test_a_requeued_dead_letter_is_handed_out),
