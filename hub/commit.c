@@ -9,6 +9,10 @@
 #define RETRY_MS 200
 #define RETRY_STATE_MS 500
 #define REJECTED_MS 2000
+/* A commit costs every sender in it a checkpoint to verify, and the hub one to sign. While more seals than the pool has
+ * hands for are being verified, a small commit waits for them: they would only wait for it. */
+#define GATHER_MS 6
+#define GATHER_BYTES (128u << 10)
 
 struct hub_commit *hub_commit_new(void)
 {
@@ -93,13 +97,20 @@ bool hub_commit_is_due(const struct hub_commit *commit)
     return commit->count > commit->notes;
 }
 
+static bool gathers(const struct hub *hub, const struct hub_commit *commit)
+{
+    return hub->turns.seals > 2 * hub->workers && commit->bytes < GATHER_BYTES && !hub->stopping &&
+           uv_now(&hub->loop) - hub->started_commit_ms < GATHER_MS;
+}
+
 void hub_commit_start(struct hub *hub)
 {
     struct hub_commit *commit = hub->retry ? hub->retry : hub->building;
 
     if (!hub->writer || hub->writing || !hub_commit_is_due(commit) || hub->fatal ||
-        uv_now(&hub->loop) < hub->retry_at_ms)
+        uv_now(&hub->loop) < hub->retry_at_ms || gathers(hub, commit))
         return;
+    hub->started_commit_ms = uv_now(&hub->loop);
     if (commit == hub->retry) {
         hub->retry = NULL;
     } else if (!(hub->building = hub_commit_new())) {

@@ -306,6 +306,7 @@ struct hub {
     struct hub_commit *building, *writing;
     struct hub_commit *retry; /* what a full disk rejected and must not be lost */
     uint64_t retry_at_ms;
+    uint64_t started_commit_ms; /* the last one */
     struct hub_effects effects;
     struct truc_buffer checkpoint; /* newest signed note */
     uint64_t checkpoint_size;
