@@ -158,6 +158,7 @@ static void on_tick(uv_timer_t *timer)
         hub_sessions_check(hub);
     hub_state_flush(hub, false);
     hub_intake_resume(hub);
+    hub_receivers_look(hub);
     hub_outflow_resume(hub);
     hub_outflow(hub);
     hub_refusals_tick(hub, false);
@@ -354,6 +355,7 @@ void hub_close(struct hub *hub)
     free(hub->slot_memory);
     free(hub->agency_in_flight);
     free(hub->refusals.of);
+    free(hub->receivers.of);
     truc_arena_free(&hub->arena);
     truc_buffer_close(&hub->checkpoint);
     hub_home_close(&hub->home);

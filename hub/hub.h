@@ -7,6 +7,7 @@
 #define HUB_HUB_H
 
 #include "hub/core/admit.h"
+#include "hub/core/pace.h"
 #include "hub/core/recall.h"
 #include "hub/net/socket.h"
 #include "hub/store/home.h"
@@ -97,6 +98,8 @@ struct hub_session;
 void hub_verify_start(struct hub_session *session, struct hub_submission *submission);
 /* The session ends: what waits for its turn is not verified any more. */
 void hub_verify_forget(struct hub *hub, struct hub_session *session);
+/* Those that the pace held up. */
+void hub_verify_resume(struct hub *hub);
 /* What the pool does: any thread, touches nothing but the submission. */
 void hub_verify_seal(struct hub_submission *submission);
 
@@ -139,6 +142,10 @@ struct hub_session {
     bool paused;   /* gets nothing until it has taken what it got */
     size_t queued; /* bytes of deliveries that are leased to it and not sent yet */
     uint64_t submitted, delivered, acked;
+    struct {                      /* receivers.c */
+        uint64_t acked, acked_ms; /* as last looked at; when it last grew */
+        uint64_t sent, mean_sent; /* bytes of deliveries since the last look; from look to look on average */
+    } look;
     uint64_t checkpoint_size; /* of the last checkpoint that it was sent: never goes back */
     UT_hash_handle by_id, by_peer;
 };
@@ -269,6 +276,11 @@ struct hub_refusals {
     uint32_t capacity;
 };
 
+struct hub_receivers {
+    struct hub_receiver *of; /* by agency number; zeros between two looks */
+    uint32_t capacity;
+};
+
 struct hub_turns {
     struct hub_session *first, *last; /* sessions with seals to verify */
     size_t seals, bytes;              /* on the pool */
@@ -296,6 +308,8 @@ struct hub {
     struct truc_arena *arena; /* unpacking of frames */
     struct hub_session *sessions_by_id, *sessions_by_peer;
     struct hub_turns turns;
+    struct hub_pace pace; /* of what goes to be verified */
+    struct hub_receivers receivers;
     size_t workers; /* threads of the pool */
     uint64_t next_session;
     size_t in_flight;
@@ -335,6 +349,9 @@ struct hub {
     uint64_t refused[HUB_REASONS]; /* seals refused without a leaf, by reason */
     struct hub_refusals refusals;
 };
+
+/* receivers.c: in every tick. */
+void hub_receivers_look(struct hub *hub);
 
 /* hub.c */
 TRUC_MUST_USE truc_error hub_open(struct hub *hub, const char *home, struct truc_buffer *why);

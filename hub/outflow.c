@@ -217,6 +217,7 @@ static void send_frame(struct hub *hub, struct hub_session *session, struct hub_
     const struct hub_agency *agency = hub_core_agency_by_number(hub->core, session->agency);
     size_t sent = hub_deliver_send(hub, session, out->frame, out->deliveries[0].lease, agency ? agency->floor : 0);
     session->delivered += sent;
+    session->look.sent += out->bytes;
     hub->counters[COUNT_DELIVERED] += sent;
 }
 

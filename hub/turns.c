@@ -67,7 +67,7 @@ static void take_turns(struct hub *hub)
 {
     struct hub_session *session;
 
-    while ((session = hub->turns.first) && pool_takes_more(hub, session->unverified)) {
+    while ((session = hub->turns.first) && pool_takes_more(hub, session->unverified) && hub_pace_allows(&hub->pace)) {
         struct hub_submission *submission = session->unverified;
         session->unverified = submission->turn_next;
         take_out(&hub->turns, session);
@@ -75,6 +75,7 @@ static void take_turns(struct hub *hub)
             append(&hub->turns, session);
         hub->turns.seals++;
         hub->turns.bytes += submission->received;
+        hub_pace_taken(&hub->pace, submission->received);
         submission->work.data = submission;
         uv_queue_work(&hub->loop, &submission->work, on_work, on_worked);
     }
@@ -108,4 +109,9 @@ void hub_verify_forget(struct hub *hub, struct hub_session *session)
         hub_submission_release(submission);
     }
     session->unverified = NULL;
+}
+
+void hub_verify_resume(struct hub *hub)
+{
+    take_turns(hub);
 }
