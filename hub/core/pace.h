@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HUB_PACE_BEHIND (UINT64_C(16) << 20) /* a third of what stays in memory: what is read back costs twice */
-#define HUB_PACE_LEAST_PER_S (UINT64_C(16) << 20)
+#define HUB_PACE_BEHIND (UINT64_C(8) << 20) /* a sixth of what stays in memory: what is read back costs twice */
+#define HUB_PACE_LEAST_PER_S (UINT64_C(4) << 20)
 #define HUB_PACE_ALLOWANCE_MOST (INT64_C(4) << 20) /* what is not used now is not used later */
 
 struct hub_pace { /* zeros at first */
