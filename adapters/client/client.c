@@ -26,8 +26,9 @@
 #define BYTES_PER_STEP (8u << 20)
 #define DIRTY_MAX (32u << 20)        /* bytes in memory that are not durable: then the disk is waited for */
 #define GATHER_AWAITED INT64_C(5000) /* microseconds; an ack, or the application, waits for the disk */
-#define GATHER INT64_C(1000000)      /* nobody waits */
-#define EVENT_AGE INT64_C(100000)    /* an event goes to the hub all the same, and is mostly receipted by then */
+#define GATHER_AWAITED_MOST INT64_C(50000)
+#define GATHER INT64_C(1000000)   /* nobody waits */
+#define EVENT_AGE INT64_C(100000) /* an event goes to the hub all the same, and is mostly receipted by then */
 #define BYE_LINGER_MS 100
 #define TRANSPORT_KEY 40 /* characters of Z85 */
 
@@ -278,7 +279,11 @@ static struct spool_patience patience(const struct truc_client *client)
 {
     const bool awaited =
         client_spool_synced(client->spool) < client->urgent_mark || client_spool_dirty(client->spool) > DIRTY_MAX / 4;
-    return (struct spool_patience){.gather_us = awaited ? GATHER_AWAITED : GATHER,
+    const int64_t disk = 2 * client_spool_took_us(client->spool); /* a slow or busy one gets fewer and larger commits */
+    const int64_t soon = disk < GATHER_AWAITED        ? GATHER_AWAITED
+                         : disk < GATHER_AWAITED_MOST ? disk
+                                                      : GATHER_AWAITED_MOST;
+    return (struct spool_patience){.gather_us = awaited ? soon : GATHER,
                                    .event_us = client->unsynced ? INT64_MAX : EVENT_AGE};
 }
 

@@ -101,6 +101,11 @@ static int64_t oldest_event_us(const struct spool *spool)
     return INT64_MIN / 2; /* older than all that is remembered */
 }
 
+int64_t client_spool_took_us(const struct spool *spool)
+{
+    return spool->took_us;
+}
+
 int64_t client_spool_deadline(const struct spool *spool, struct spool_patience patience)
 {
     if (spool->busy || spool->failed != TRUC_OK || (!spool->frozen_waits && layer_is_empty(spool->pending))) {
@@ -117,7 +122,9 @@ int64_t client_spool_deadline(const struct spool *spool, struct spool_patience p
 
 truc_error client_spool_flush(struct spool *spool, int64_t now_us, struct spool_patience patience)
 {
+    const bool was_busy = spool->busy;
     truc_error error = collect(spool);
+    spool->took_us = was_busy && !spool->busy ? now_us - spool->given_us : spool->took_us;
     note_age(spool, now_us);
     if (error != TRUC_OK || now_us < client_spool_deadline(spool, patience)) {
         return error;

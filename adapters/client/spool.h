@@ -37,6 +37,8 @@ struct spool_patience {
  * Errors: TRUC_E_IO, TRUC_E_CORRUPT, TRUC_E_NOMEM; sticky: what is on the disk is not known any more. */
 #define SPOOL_RETRY_US INT64_C(1000000) /* where the disk is full */
 TRUC_MUST_USE truc_error client_spool_flush(struct spool *spool, int64_t now_us, struct spool_patience patience);
+/* How long the last layer took to become durable, as flush saw it; 0: none yet. */
+int64_t client_spool_took_us(const struct spool *spool);
 /* When flush has to be called again (same clock); INT64_MAX: not before a write or the descriptor's signal. */
 int64_t client_spool_deadline(const struct spool *spool, struct spool_patience patience);
 /* Blocks until everything written so far is durable. Errors: as flush, and TRUC_E_FULL: the disk is full, nothing is

@@ -38,6 +38,7 @@ struct spool {
     uint64_t synced;                   /* the highest number that is durable */
     uint64_t live;                     /* of disk.live, as of the last job that was seen done */
     bool frozen_waits;                 /* frozen holds a layer that is not durable, whether a job runs or not */
+    int64_t took_us;                   /* the last job, until it was seen done */
     int64_t given_us;                  /* when the last job was given */
     uint64_t next_event;               /* above every ticket that was put */
     struct spool_age ages[SPOOL_AGES]; /* a ring, in ascending order */

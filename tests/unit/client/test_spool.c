@@ -436,8 +436,15 @@ static void test_only_what_stays_is_written_early(void **state)
     assert_int_equal(client_spool_deadline(spool, (struct spool_patience){1000000, INT64_MAX}), 1000000);
     assert_int_equal(client_spool_flush(spool, deadline - 1, lazy), TRUC_OK);
     assert_true(client_spool_deadline(spool, lazy) < INT64_MAX);
+    gate_set(true);
     assert_int_equal(client_spool_flush(spool, deadline, lazy), TRUC_OK);
     assert_int_equal(client_spool_deadline(spool, lazy), INT64_MAX); /* with the thread */
+    gate_wait();
+    gate_set(false);
+    struct pollfd fd = {.fd = client_spool_fd(spool), .events = POLLIN};
+    assert_int_equal(poll(&fd, 1, 10000), 1);
+    assert_int_equal(client_spool_flush(spool, deadline + 7000, lazy), TRUC_OK);
+    assert_int_equal(client_spool_took_us(spool), 7000);
     assert_int_equal(client_spool_commit(spool), TRUC_OK);
     assert_true(client_spool_synced(spool) > synced);
 }
