@@ -158,6 +158,17 @@ static bool split_verifier(struct truc_bytes text, struct truc_bytes *name, stru
     return true;
 }
 
+/* The hash has one spelling, so that two texts of one key are equal. */
+static bool is_lowercase(struct truc_bytes hash)
+{
+    for (size_t i = 0; i < hash.size; i++) {
+        if (hash.data[i] >= 'A' && hash.data[i] <= 'F') {
+            return false;
+        }
+    }
+    return true;
+}
+
 truc_error truc_note_verifier_parse(struct truc_bytes text, struct truc_note_verifier *out)
 {
     truc_error error = TRUC_E_MALFORMED;
@@ -166,7 +177,8 @@ truc_error truc_note_verifier_parse(struct truc_bytes text, struct truc_note_ver
     struct truc_bytes name, hash, key;
     uint8_t stated[KEY_ID_SIZE];
     if (!split_verifier(text, &name, &hash, &key) || !note_name_is_valid(name) ||
-        truc_unhex(hash, stated, sizeof stated) != TRUC_OK || key.size > (KEY_SIZE + 2) / 3 * 4) {
+        truc_unhex(hash, stated, sizeof stated) != TRUC_OK || !is_lowercase(hash) ||
+        key.size > (KEY_SIZE + 2) / 3 * 4) {
         goto out;
     }
     error = truc_base64_decode(key, &encoded);
